@@ -90,7 +90,7 @@ pub struct ReportedNode {
     /// Kernel boot id.
     pub boot_id: String,
     /// Seconds since the kernel started.
-    pub uptime_secs: f64,
+    pub uptime_secs: u64,
 }
 
 /// How many checks are in which state.
