@@ -92,6 +92,9 @@ pub struct ClusterFacts {
     pub cluster_network: Ipv4Net,
     /// DMZ network, if the cluster has one.
     pub dmz_network: Option<Ipv4Net>,
+    /// NodePorts of the ingress (HTTP and HTTPS of every DMZ proxy), sorted, each once; empty without a DMZ proxy. The
+    /// firewall of a worker opens these, for the DMZ proxies, and no other NodePort.
+    pub ingress_node_ports: Vec<u16>,
     /// Where operators come from (SSH, health report, HAProxy statistics); sorted.
     pub admin_sources: Vec<Ipv4Net>,
     /// SSH public keys of the operators, one `authorized_keys` line each.
