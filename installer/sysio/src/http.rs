@@ -1,0 +1,308 @@
+//! Fetching over HTTP and HTTPS: bounded in length and time, tried again a few times.
+
+use crate::files::Digested;
+use reqwest::blocking::{Client, Response};
+use sha2::{Digest, Sha256};
+use std::io::{self, Read, Write};
+use std::thread;
+use std::time::Duration;
+
+/// How long one attempt may take to connect.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Whole time of one attempt to fetch something into memory.
+const MEMORY_LIMIT: Duration = Duration::from_secs(60);
+
+/// Whole time of one attempt to fetch something large.
+const LARGE_LIMIT: Duration = Duration::from_secs(3600);
+
+/// Redirects that are followed.
+const REDIRECTS_MAX: usize = 5;
+
+/// Bytes moved at once.
+const CHUNK_BYTES: usize = 128 << 10;
+
+/// How often something is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts in all, at least 1.
+    pub attempts: u32,
+    /// Pause after the first failure; doubled after each further one.
+    pub first_pause: Duration,
+}
+
+impl Default for Retry {
+    /// Five attempts over 15 seconds.
+    fn default() -> Self {
+        Self { attempts: 5, first_pause: Duration::from_secs(1) }
+    }
+}
+
+/// Why something could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// The client could not be made, for instance because there are no root certificates for HTTPS.
+    #[error("preparing to fetch {url}")]
+    Client {
+        /// What was asked for.
+        url: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// No connection, no answer in time, a broken TLS session.
+    #[error("fetching {url}")]
+    Transport {
+        /// What was asked for.
+        url: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// The server said no.
+    #[error("fetching {url}: the server answered {status}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// More bytes than allowed.
+    #[error("fetching {url}: longer than {max_bytes} bytes")]
+    TooLong {
+        /// What was asked for.
+        url: String,
+        /// The bound.
+        max_bytes: u64,
+    },
+    /// The stream broke off, or the file could not be written.
+    #[error("fetching {url}: {action}")]
+    Stream {
+        /// What was asked for.
+        url: String,
+        /// What was being done.
+        action: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl HttpError {
+    /// True when trying again may help: no answer, a broken stream, a server in trouble; not a wrong address or a refusal.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Transport { .. } => true,
+            Self::Stream { action, .. } => *action == READING,
+            Self::Status { status, .. } => *status >= 500 || *status == 408 || *status == 429,
+            Self::Client { .. } | Self::TooLong { .. } => false,
+        }
+    }
+}
+
+const READING: &str = "reading the answer";
+const WRITING: &str = "writing what came";
+
+/// Fetches a small thing into memory.
+///
+/// # Errors
+/// The error of the last attempt.
+pub fn get(url: &str, max_bytes: u64, retry: Retry) -> Result<Vec<u8>, HttpError> {
+    let client = build_client(url, MEMORY_LIMIT)?;
+    with_retries(url, retry, || {
+        let mut bytes = Vec::new();
+        fetch(&client, url, max_bytes, &mut |_, _| {}, &mut bytes)?;
+        Ok(bytes)
+    })
+}
+
+/// Fetches something large into a writer that `open` makes anew for each attempt. `progress` gets the bytes done and,
+/// when the server tells, the whole length.
+///
+/// # Errors
+/// The error of the last attempt; what was written until then is the caller's to remove.
+pub fn get_into<W: Write>(
+    url: &str,
+    max_bytes: u64,
+    retry: Retry,
+    progress: &mut dyn FnMut(u64, Option<u64>),
+    mut open: impl FnMut() -> io::Result<W>,
+) -> Result<Digested, HttpError> {
+    let client = build_client(url, LARGE_LIMIT)?;
+    with_retries(url, retry, || {
+        let stream_error = |source| HttpError::Stream { url: url.to_owned(), action: WRITING, source };
+        let mut writer = open().map_err(stream_error)?;
+        let digested = fetch(&client, url, max_bytes, progress, &mut writer)?;
+        writer.flush().map_err(stream_error)?;
+        Ok(digested)
+    })
+}
+
+/// A client for this URL. Plain HTTP gets one without any root certificate, so that it works on a machine that has none.
+fn build_client(url: &str, limit: Duration) -> Result<Client, HttpError> {
+    // Fails when a provider is installed already, which is just as well.
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    let mut builder = Client::builder()
+        .connect_timeout(CONNECT_LIMIT)
+        .timeout(limit)
+        .redirect(reqwest::redirect::Policy::limited(REDIRECTS_MAX))
+        .user_agent(concat!("metalstrap/", env!("CARGO_PKG_VERSION")));
+    if !url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
+        builder = builder.tls_certs_only([]);
+    }
+    builder.build().map_err(|source| HttpError::Client { url: url.to_owned(), source })
+}
+
+fn with_retries<T>(
+    url: &str,
+    retry: Retry,
+    mut attempt: impl FnMut() -> Result<T, HttpError>,
+) -> Result<T, HttpError> {
+    let mut pause = retry.first_pause;
+    let mut left = retry.attempts.max(1);
+    loop {
+        left -= 1;
+        match attempt() {
+            Err(error) if left > 0 && error.is_transient() => {
+                tracing::warn!(url, error = %error, pause_secs = pause.as_secs_f32(), left, "fetching failed, trying again");
+                thread::sleep(pause);
+                pause *= 2;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn fetch(
+    client: &Client,
+    url: &str,
+    max_bytes: u64,
+    progress: &mut dyn FnMut(u64, Option<u64>),
+    sink: &mut dyn Write,
+) -> Result<Digested, HttpError> {
+    let without_url = |source: reqwest::Error| source.without_url();
+    let response = client
+        .get(url)
+        .send()
+        .map_err(|source| HttpError::Transport { url: url.to_owned(), source: without_url(source) })?;
+    if !response.status().is_success() {
+        return Err(HttpError::Status { url: url.to_owned(), status: response.status().as_u16() });
+    }
+    let announced = response.content_length();
+    if announced.is_some_and(|length| length > max_bytes) {
+        return Err(HttpError::TooLong { url: url.to_owned(), max_bytes });
+    }
+    receive(response, url, max_bytes, announced, progress, sink)
+}
+
+fn receive(
+    mut response: Response,
+    url: &str,
+    max_bytes: u64,
+    announced: Option<u64>,
+    progress: &mut dyn FnMut(u64, Option<u64>),
+    sink: &mut dyn Write,
+) -> Result<Digested, HttpError> {
+    let stream_error = |action| move |source| HttpError::Stream { url: url.to_owned(), action, source };
+    let mut hash = Sha256::new();
+    let mut chunk = vec![0u8; CHUNK_BYTES];
+    let mut length = 0u64;
+    loop {
+        let read = match response.read(&mut chunk) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            result => result.map_err(stream_error(READING))?,
+        };
+        if read == 0 {
+            return Ok(Digested { length, sha256: hex::encode(hash.finalize()) });
+        }
+        length += read as u64;
+        if length > max_bytes {
+            return Err(HttpError::TooLong { url: url.to_owned(), max_bytes });
+        }
+        hash.update(&chunk[..read]);
+        sink.write_all(&chunk[..read]).map_err(stream_error(WRITING))?;
+        progress(length, announced);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Retry, get, get_into};
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::thread::{self, JoinHandle};
+    use std::time::Duration;
+
+    const QUICK: Retry = Retry { attempts: 3, first_pause: Duration::from_millis(1) };
+
+    /// Answers one connection after the other with these texts and then goes away; gives the number it served.
+    fn serve(answers: Vec<String>) -> (String, JoinHandle<usize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/x", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let mut served = 0;
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                while !lines.next().unwrap().unwrap().is_empty() {}
+                stream.write_all(answer.as_bytes()).unwrap();
+                served += 1;
+            }
+            served
+        });
+        (url, server)
+    }
+
+    fn answer(status: &str, body: &str) -> String {
+        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    }
+
+    #[test]
+    fn fetches_plain_http_and_hashes_it() {
+        let (url, server) = serve(vec![answer("200 OK", "abc")]);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let digested = get_into(&url, 3, QUICK, &mut |_, _| {}, || std::fs::File::create(&path)).unwrap();
+        assert_eq!(digested.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(std::fs::read(&path).unwrap(), b"abc");
+        assert_eq!(server.join().unwrap(), 1);
+    }
+
+    #[test]
+    fn a_server_in_trouble_is_tried_again() {
+        let (url, server) = serve(vec![answer("503 Busy", ""), answer("200 OK", "abc")]);
+        assert_eq!(get(&url, 10, QUICK).unwrap(), b"abc");
+        assert_eq!(server.join().unwrap(), 2);
+    }
+
+    #[test]
+    fn a_refusal_is_final() {
+        let (url, server) = serve(vec![answer("404 Not Found", "")]);
+        assert_eq!(
+            get(&url, 10, QUICK).unwrap_err().to_string(),
+            format!("fetching {url}: the server answered 404")
+        );
+        assert_eq!(server.join().unwrap(), 1);
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_is_refused_announced_or_not() {
+        let unannounced = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n12345".to_owned();
+        for text in [answer("200 OK", "12345"), unannounced] {
+            let (url, server) = serve(vec![text]);
+            assert_eq!(
+                get(&url, 4, QUICK).unwrap_err().to_string(),
+                format!("fetching {url}: longer than 4 bytes")
+            );
+            server.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_stream_that_breaks_off_is_an_error_after_the_last_attempt() {
+        let broken = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nabc".to_owned();
+        let (url, server) = serve(vec![broken; 3]);
+        assert_eq!(
+            get(&url, 1000, QUICK).unwrap_err().to_string(),
+            format!("fetching {url}: reading the answer")
+        );
+        assert_eq!(server.join().unwrap(), 3);
+    }
+}
