@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! The `metalstrap` command.
+
+fn main() -> std::process::ExitCode {
+    installer::cli::run(std::env::args_os()).into()
+}

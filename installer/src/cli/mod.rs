@@ -1,0 +1,112 @@
+//! The command line. One module per command: `Args` (clap) and `run(&Args, &Global) -> Result<ExitCode, Failure>`.
+//!
+//! To add a command: one `pub mod` line, one variant of [`Command`], one line in [`dispatch`].
+
+use crate::exit::{ExitCode, ExitWith, Failure};
+use clap::{Parser, Subcommand, ValueEnum};
+use std::io::Write;
+
+pub mod completion;
+
+/// Turns bare machines into nodes of a highly available k3s cluster on Debian 12.
+#[derive(Debug, Parser)]
+#[command(name = "metalstrap", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Shown under `--help`; a test holds it against [`ExitCode`].
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 unknown, 2 invalid input, 3 unsupported hardware, 4 environment or preflight, \
+                          5 download or dependency, 6 I/O, 7 failed after the disk was touched";
+
+/// Options that every command takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Global {
+    /// How results are printed on standard output.
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Table)]
+    pub output: OutputFormat,
+    /// Answer yes to every question.
+    #[arg(long, global = true)]
+    pub yes: bool,
+}
+
+/// Form of the results on standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    Table,
+    /// For programs: one JSON document.
+    Json,
+}
+
+/// One variant per command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the completion script of a shell.
+    Completion(completion::Args),
+}
+
+/// Runs the chosen command. One line per command.
+fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Completion(args) => completion::run(args, global),
+    }
+}
+
+/// Parses the arguments, runs the command, and prints an error once, with its whole chain.
+pub fn run<I, T>(arguments: I) -> ExitCode
+where
+    I: IntoIterator<Item = T>,
+    T: Into<std::ffi::OsString> + Clone,
+{
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output and are no error; a closed pipe there is nobody's loss.
+            let exit = if error.use_stderr() { ExitCode::InvalidInput } else { ExitCode::Ok };
+            return error.print().map_or(ExitCode::Io, |()| exit);
+        }
+    };
+    match dispatch(&cli) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            print_failure(&failure);
+            failure.exit
+        }
+    }
+}
+
+/// Prints a result on standard output; a reader that went away is not an error.
+///
+/// # Errors
+/// When standard output cannot be written for another reason.
+pub fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(ExitCode::Io, anyhow::Error::new(error).context("writing standard output")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints a value as one JSON document, indented, with a newline at the end.
+///
+/// # Errors
+/// As [`print_bytes`].
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let mut text = serde_json::to_vec_pretty(value).exit_with(ExitCode::Unknown)?;
+    text.push(b'\n');
+    print_bytes(&text)
+}
+
+/// The one place where an error is shown.
+fn print_failure(failure: &Failure) {
+    eprintln!("metalstrap: {:#}", failure.error);
+}
