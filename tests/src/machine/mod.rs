@@ -1,0 +1,179 @@
+//! A machine to boot: its description, the QEMU arguments made from it (pure), and the running machine.
+
+mod arguments;
+mod network;
+mod vm;
+
+pub use arguments::qemu_arguments;
+pub use network::{AGENT_GUEST_ADDRESS, Network, WEB_ADDRESS, free_port};
+pub use vm::{Echo, Vm};
+
+use std::path::PathBuf;
+
+/// Firmware of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// SeaBIOS.
+    Bios,
+    /// OVMF without Secure Boot.
+    Uefi,
+}
+
+/// How a drive is attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// A virtio disk.
+    Disk {
+        /// Serial number the guest sees, at most 20 characters.
+        serial: String,
+        /// Bytes of a logical sector, 512 or 4096.
+        sector_bytes: u16,
+    },
+    /// A SATA CD-ROM.
+    Cd,
+    /// A USB stick.
+    Stick,
+}
+
+/// One drive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drive {
+    /// Id in QEMU's answers, such as `disk0`.
+    pub id: String,
+    /// The file behind it, raw.
+    pub file: PathBuf,
+    /// How it is attached.
+    pub attachment: Attachment,
+    /// Place in the firmware's boot order; lower is earlier.
+    pub boot_order: Option<u8>,
+    /// Whether the host forbids writes.
+    pub read_only: bool,
+}
+
+impl Drive {
+    /// A virtio disk with 512-byte sectors.
+    pub fn disk(id: &str, file: impl Into<PathBuf>, serial: &str) -> Self {
+        let attachment = Attachment::Disk { serial: serial.to_owned(), sector_bytes: 512 };
+        Self { id: id.to_owned(), file: file.into(), attachment, boot_order: None, read_only: false }
+    }
+
+    /// A CD, read-only.
+    pub fn cd(id: &str, file: impl Into<PathBuf>) -> Self {
+        Self {
+            id: id.to_owned(),
+            file: file.into(),
+            attachment: Attachment::Cd,
+            boot_order: None,
+            read_only: true,
+        }
+    }
+
+    /// A USB stick, writable as sticks are.
+    pub fn stick(id: &str, file: impl Into<PathBuf>) -> Self {
+        Self {
+            id: id.to_owned(),
+            file: file.into(),
+            attachment: Attachment::Stick,
+            boot_order: None,
+            read_only: false,
+        }
+    }
+
+    /// Puts it into the boot order.
+    #[must_use]
+    pub fn boot(mut self, order: u8) -> Self {
+        self.boot_order = Some(order);
+        self
+    }
+
+    /// Gives a virtio disk logical sectors of another size; no effect on other drives.
+    #[must_use]
+    pub fn sectors(mut self, bytes: u16) -> Self {
+        if let Attachment::Disk { sector_bytes, .. } = &mut self.attachment {
+            *sector_bytes = bytes;
+        }
+        self
+    }
+}
+
+/// A kernel started by QEMU itself, past firmware and boot loader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectKernel {
+    /// Kernel image.
+    pub kernel: PathBuf,
+    /// Initramfs.
+    pub initrd: PathBuf,
+    /// Kernel arguments.
+    pub arguments: String,
+}
+
+/// Description of a machine.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Name: folder of its evidence under `target/vm/`.
+    pub name: String,
+    /// Firmware.
+    pub firmware: Firmware,
+    /// Memory.
+    pub memory_mib: u32,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Drives in the order the guest sees them.
+    pub drives: Vec<Drive>,
+    /// Its network card; `None` for a machine without.
+    pub network: Option<Network>,
+    /// Kernel started directly, instead of what firmware finds.
+    pub kernel: Option<DirectKernel>,
+    /// Hard limit: the machine is killed after so many seconds, whatever it does.
+    pub limit_secs: u64,
+    /// Console texts that are no failure here although they hold a bad sign.
+    pub allowed_signs: Vec<&'static str>,
+    /// Console texts at which every wait gives up at once.
+    pub give_up_on: Vec<&'static str>,
+}
+
+impl Machine {
+    /// A BIOS machine with 2 GiB, two CPUs, no drive and no network, killed after 15 minutes.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            firmware: Firmware::Bios,
+            memory_mib: 2048,
+            cpus: 2,
+            drives: Vec::new(),
+            network: None,
+            kernel: None,
+            limit_secs: 900,
+            allowed_signs: Vec::new(),
+            give_up_on: vec!["metalstrap: stopped with exit code ", "metalstrap: cannot "],
+        }
+    }
+
+    /// With other firmware.
+    #[must_use]
+    pub fn firmware(mut self, firmware: Firmware) -> Self {
+        self.firmware = firmware;
+        self
+    }
+
+    /// With so much memory.
+    #[must_use]
+    pub fn memory_mib(mut self, memory_mib: u32) -> Self {
+        self.memory_mib = memory_mib;
+        self
+    }
+
+    /// With one more drive.
+    #[must_use]
+    pub fn drive(mut self, drive: Drive) -> Self {
+        self.drives.push(drive);
+        self
+    }
+
+    /// With a network card.
+    #[must_use]
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = Some(network);
+        self
+    }
+}
