@@ -1,0 +1,71 @@
+//! `k3s.service` and `k3s-agent.service`: what k3s' own install script writes, with our order of things around it.
+
+use super::Input;
+use super::error::RenderError;
+use super::k3s_config::CONFIG;
+use super::output::Output;
+use super::text::{IniFile, interface_name};
+use profiles::node::Role;
+
+/// Fails, and is tried again, until our firewall table is loaded: k3s never runs in the open. A `Requires=` would also
+/// stop k3s whenever the firewall is restarted.
+const FIREWALL_LOADED: &str = "/bin/sh -c 'exec /usr/sbin/nft list table inet metalstrap >/dev/null'";
+
+pub(super) fn render(input: &Input<'_>, output: &mut Output) -> Result<(), RenderError> {
+    let (unit, command) = match input.node.role.role() {
+        Role::Master => ("k3s.service", "server"),
+        Role::Worker => ("k3s-agent.service", "agent"),
+        Role::Proxy => return Ok(()),
+    };
+    output.file(&format!("/etc/systemd/system/{unit}"), service(input, command)?);
+    output.enable(unit);
+    Ok(())
+}
+
+fn service(input: &Input<'_>, command: &str) -> Result<String, RenderError> {
+    let drop_vip = stale_vip(input)?;
+    IniFile::new()
+        .section("Unit")
+        .entry("Description", format!("k3s {command}"))
+        .entry("Documentation", "https://docs.k3s.io")
+        .entry("Wants", "network-online.target metalstrap-firewall.service chrony-wait.service")
+        .entry(
+            "After",
+            "network-online.target metalstrap-firewall.service chrony-wait.service time-sync.target",
+        )
+        .entry("RequiresMountsFor", "/etc/rancher /var/lib/rancher")
+        .entry("ConditionPathExists", CONFIG)
+        .section("Service")
+        .entry("Type", "notify")
+        .entry("EnvironmentFile", "-/etc/default/%N")
+        .entry("ExecStartPre", FIREWALL_LOADED)
+        .entry("ExecStartPre", "-/sbin/modprobe br_netfilter")
+        .entry("ExecStartPre", "-/sbin/modprobe overlay")
+        .entries("ExecStartPre", &drop_vip)
+        .entry("ExecStart", format!("/usr/local/bin/k3s {command}"))
+        .entries("ExecStopPost", &drop_vip)
+        // Pods live on while k3s restarts.
+        .entry("KillMode", "process")
+        .entry("Delegate", "yes")
+        .entry("LimitNOFILE", "1048576")
+        .entry("LimitNPROC", "infinity")
+        .entry("LimitCORE", "infinity")
+        .entry("TasksMax", "infinity")
+        // A master waits for its peers as long as it takes; the health agent says so.
+        .entry("TimeoutStartSec", "0")
+        .entry("Restart", "always")
+        .entry("RestartSec", "5s")
+        .section("Install")
+        .entry("WantedBy", "multi-user.target")
+        .finish()
+}
+
+/// Takes the API VIP off the interface: a kube-vip that was killed leaves it there, and then two machines answer for
+/// it. A kube-vip that still leads puts it back by itself.
+fn stale_vip(input: &Input<'_>) -> Result<Option<String>, RenderError> {
+    let Some(vip) = input.node.cluster.api_vip.filter(|_| input.node.role.role() == Role::Master) else {
+        return Ok(None);
+    };
+    let interface = interface_name(&input.cluster_interface()?.name)?;
+    Ok(Some(format!("-/bin/ip address del {vip}/32 dev {interface}")))
+}

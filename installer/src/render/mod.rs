@@ -1,0 +1,122 @@
+//! Pure renderers: a node config becomes the files of that node. In: [`NodeConfig`], its secrets and the few facts that
+//! only the machine knows. Out: files, folders, links and unit names, sorted, byte for byte the same each time. No I/O,
+//! no clock, no environment; the dry run, the install and a later re-apply all call [`render_node`].
+
+mod base;
+mod chrony;
+mod error;
+mod firewall;
+mod haproxy;
+mod hosts;
+mod identity;
+mod k3s_config;
+pub mod k3s_keys;
+mod k3s_unit;
+mod keepalived;
+mod kube_vip;
+mod networkd;
+mod output;
+mod ssh;
+mod sysctl;
+mod text;
+
+pub use error::RenderError;
+pub use output::{Contents, RenderedDirectory, RenderedFile, RenderedLink, RenderedNode};
+
+use output::Output;
+use profiles::node::{Interface, MacAddr, NodeConfig, NodeSecrets};
+use std::collections::BTreeMap;
+
+/// Image of kube-vip as it is tagged in the archive that the root image carries.
+pub const KUBE_VIP_IMAGE: &str = "ghcr.io/kube-vip/kube-vip:v0.8.7";
+
+/// Facts that only the machine or the caller knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenderContext {
+    /// MAC chosen for each interface (by name) that has none in the node config.
+    pub chosen_macs: BTreeMap<String, MacAddr>,
+    /// Image reference of the kube-vip static pod.
+    pub kube_vip_image: String,
+    /// True when a master of this cluster answers already: then the forming master joins it, instead of forming a
+    /// second cluster after the loss of its disk.
+    pub cluster_exists: bool,
+}
+
+impl Default for RenderContext {
+    fn default() -> Self {
+        Self {
+            chosen_macs: BTreeMap::new(),
+            kube_vip_image: KUBE_VIP_IMAGE.to_owned(),
+            cluster_exists: false,
+        }
+    }
+}
+
+/// What each renderer reads.
+struct Input<'a> {
+    /// The node, every interface with a MAC.
+    node: &'a NodeConfig,
+    secrets: &'a NodeSecrets,
+    context: &'a RenderContext,
+}
+
+impl Input<'_> {
+    /// The leg on the cluster network, which every node has.
+    fn cluster_interface(&self) -> Result<&Interface, RenderError> {
+        self.node
+            .cluster_interface()
+            .ok_or_else(|| RenderError::NoClusterInterface { hostname: self.node.hostname.clone() })
+    }
+}
+
+/// One renderer: adds what its part of the node needs, or nothing when the role has no such part.
+type Renderer = fn(&Input<'_>, &mut Output) -> Result<(), RenderError>;
+
+/// All renderers. A new one is a file beside this one and a line here.
+const RENDERERS: &[Renderer] = &[
+    identity::render,
+    hosts::render,
+    base::render,
+    sysctl::render,
+    networkd::render,
+    chrony::render,
+    ssh::render,
+    firewall::render,
+    k3s_config::render,
+    k3s_unit::render,
+    kube_vip::render,
+    haproxy::render,
+    keepalived::render,
+];
+
+/// Everything the node needs on its root, sorted by path.
+///
+/// # Errors
+/// A secret the role needs is missing, an interface has no MAC, a value cannot be written into its file without
+/// changing the meaning of the file, or the node config contradicts itself.
+pub fn render_node(
+    node: &NodeConfig,
+    secrets: &NodeSecrets,
+    context: &RenderContext,
+) -> Result<RenderedNode, RenderError> {
+    let node = with_chosen_macs(node, context)?;
+    let input = Input { node: &node, secrets, context };
+    let mut output = Output::default();
+    for render in RENDERERS {
+        render(&input, &mut output)?;
+    }
+    output.finish()
+}
+
+/// The node config with a MAC for each interface; also what `node.json` says, so that a re-apply gives the same files.
+fn with_chosen_macs(node: &NodeConfig, context: &RenderContext) -> Result<NodeConfig, RenderError> {
+    let mut node = node.clone();
+    for interface in &mut node.interfaces {
+        if interface.mac.is_none() {
+            let mac = context.chosen_macs.get(&interface.name);
+            let missing = || RenderError::NoMac { interface: interface.name.clone() };
+            interface.mac = Some(*mac.ok_or_else(missing)?);
+        }
+    }
+    Ok(node)
+}
