@@ -1,1 +1,93 @@
-//! placeholder
+//! The cluster file of a test: a shipped example with the machine's own Ethernet address, and a planted secret.
+
+use anyhow::{Context, Result};
+use toml_edit::{DocumentMut, Item, value};
+
+/// Ethernet address of the machine under test.
+pub const MAC: &str = "52:54:00:4d:53:11";
+
+/// Serial number of the disk that is installed to.
+pub const DISK_SERIAL: &str = "MS-TARGET-0001";
+
+/// The secret that is planted as the server token and must never be seen again, except in the files meant for it.
+pub const CANARY: &str = "zqCANARY7f3d9b51c0e84a26";
+
+/// What an example is changed to for a test.
+#[derive(Clone, Copy, Debug)]
+pub struct Changes {
+    /// Node that the machine under test is to become.
+    pub node: &'static str,
+    /// Least memory that node asks for, in MiB.
+    pub memory_min_mib: Option<i64>,
+    /// Puts the secret into the cluster file itself.
+    pub with_secret: bool,
+}
+
+impl Changes {
+    /// Only the Ethernet address of `node` is changed.
+    pub fn node(node: &'static str) -> Self {
+        Self { node, memory_min_mib: None, with_secret: false }
+    }
+}
+
+/// Adapts the text of an example: one of its nodes gets [`MAC`].
+///
+/// # Errors
+/// The text is no TOML, or has no such node.
+pub fn adapt(example: &str, changes: Changes) -> Result<String> {
+    let mut document: DocumentMut = example.parse().context("reading the example cluster file")?;
+    let nodes = document
+        .get_mut("nodes")
+        .and_then(Item::as_array_of_tables_mut)
+        .context("the example has no nodes")?;
+    let node = nodes
+        .iter_mut()
+        .find(|node| node.get("hostname").and_then(Item::as_str) == Some(changes.node))
+        .with_context(|| format!("the example has no node {}", changes.node))?;
+    node.insert("mac", value(MAC));
+    if let Some(mib) = changes.memory_min_mib {
+        node.insert("memory_min_mib", value(mib));
+    }
+    if changes.with_secret {
+        document["secrets"]["server_token"] = value(CANARY);
+    }
+    Ok(document.to_string())
+}
+
+/// The secrets file with the canary as the server token.
+pub fn secrets() -> String {
+    format!("version = 1\n\n[secrets]\nserver_token = \"{CANARY}\"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CANARY, Changes, adapt};
+
+    const EXAMPLE: &str = "version = 1 # kept\n\n[[nodes]]\nhostname = \"master-1\"\nmac = \"52:54:00:00:00:01\"\n\n\
+        [[nodes]]\nhostname = \"proxy-1\"\nmac = \"52:54:00:00:00:02\"\n";
+
+    #[test]
+    fn gives_the_named_node_the_address_of_the_machine() {
+        let changes = Changes { memory_min_mib: Some(900), ..Changes::node("proxy-1") };
+        assert_eq!(
+            adapt(EXAMPLE, changes).unwrap(),
+            "version = 1 # kept\n\n[[nodes]]\nhostname = \"master-1\"\nmac = \"52:54:00:00:00:01\"\n\n\
+             [[nodes]]\nhostname = \"proxy-1\"\nmac = \"52:54:00:4d:53:11\"\nmemory_min_mib = 900\n"
+        );
+    }
+
+    #[test]
+    fn puts_the_secret_into_the_file_only_when_asked() {
+        let changes = Changes { with_secret: true, ..Changes::node("master-1") };
+        let document: toml_edit::DocumentMut = adapt(EXAMPLE, changes).unwrap().parse().unwrap();
+        assert_eq!(document["secrets"]["server_token"].as_str(), Some(CANARY));
+        assert!(!adapt(EXAMPLE, Changes::node("master-1")).unwrap().contains(CANARY));
+    }
+
+    #[test]
+    fn says_what_the_example_lacks() {
+        let changes = Changes::node("other");
+        assert_eq!(adapt(EXAMPLE, changes).unwrap_err().to_string(), "the example has no node other");
+        assert_eq!(adapt("version = 1", changes).unwrap_err().to_string(), "the example has no nodes");
+    }
+}

@@ -26,6 +26,9 @@ pub fn qemu_arguments(machine: &Machine, accel: Accel, qmp: &Path, vars: &Path) 
     list.pair("-qmp", &format!("unix:{},server=on,wait=off", escape(qmp)));
     list.pair("-device", "virtio-rng-pci");
     list.pair("-device", "qemu-xhci,id=usb");
+    if let Some(serial) = &machine.serial_number {
+        list.pair("-smbios", &format!("type=1,serial={}", serial.replace(',', ",,")));
+    }
     if machine.firmware == Firmware::Uefi {
         list.pair("-drive", &format!("if=pflash,format=raw,unit=0,readonly=on,file={OVMF_CODE}"));
         list.pair("-drive", &format!("if=pflash,format=raw,unit=1,file={}", escape(vars)));

@@ -118,6 +118,8 @@ pub struct Machine {
     pub memory_mib: u32,
     /// Virtual CPUs.
     pub cpus: u32,
+    /// DMI serial number.
+    pub serial_number: Option<String>,
     /// Drives in the order the guest sees them.
     pub drives: Vec<Drive>,
     /// Its network card; `None` for a machine without.
@@ -140,6 +142,7 @@ impl Machine {
             firmware: Firmware::Bios,
             memory_mib: 2048,
             cpus: 2,
+            serial_number: None,
             drives: Vec::new(),
             network: None,
             kernel: None,

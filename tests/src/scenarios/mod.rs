@@ -1,1 +1,138 @@
-//! placeholder
+//! The scenarios: whole machines from power-on to the end that matters, one at a time.
+//!
+//! A new scenario is one function and one line in [`SCENARIOS`].
+
+mod handover;
+mod install;
+mod low_memory;
+mod pxe;
+mod refusals;
+mod self_test;
+
+pub use install::{IsoBoot, Way, install_from_iso};
+
+use crate::accel::Accel;
+use crate::machine::Echo;
+use anyhow::Result;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What an image build has made.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The hybrid ISO.
+    pub iso: PathBuf,
+    /// The folder `live/` with kernel, initrd and root image.
+    pub live: PathBuf,
+    /// The PXE folder.
+    pub pxe: PathBuf,
+    /// Whether its k3s is the test double.
+    pub double: bool,
+}
+
+/// Everything a scenario may use.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The image under test.
+    pub image: Image,
+    /// Text of `profiles/examples/single.toml`.
+    pub single: String,
+    /// Text of `profiles/examples/ha.toml`.
+    pub ha: String,
+    /// `target/vm`: each scenario has its folder there.
+    pub work: PathBuf,
+    /// Program and argument that serve one HTTP request for a guest (see [`crate::httpd`]).
+    pub web_server: Vec<PathBuf>,
+    /// Accelerator.
+    pub accel: Accel,
+    /// Shows console lines while waiting.
+    pub echo: Echo,
+}
+
+/// Measured values by name; names end with their unit (`_secs`, `_kib`).
+pub type Figures = BTreeMap<String, f64>;
+
+/// One scenario.
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// What it shows.
+    pub shows: &'static str,
+    /// Scenario whose finished disk it starts from.
+    pub after: Option<&'static str>,
+    /// Runs it.
+    pub run: fn(&Context) -> Result<Figures>,
+}
+
+/// All scenarios in the order they run.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "harness",
+        shows: "the harness itself: it sees a marker, a write, a bad sign, silence and an end",
+        after: None,
+        run: self_test::run,
+    },
+    Scenario {
+        name: "iso-bios",
+        shows: "ISO on a CD, BIOS: install onto an empty disk, reboot, healthy",
+        after: None,
+        run: install::iso_bios,
+    },
+    Scenario {
+        name: "handover",
+        shows: "the finished machine booted from the medium again: handed to its disk, nothing written",
+        after: Some("iso-bios"),
+        run: handover::run,
+    },
+    Scenario {
+        name: "iso-uefi",
+        shows: "ISO on a USB stick with the cluster file on it, UEFI: install, reboot, healthy",
+        after: None,
+        run: install::iso_uefi,
+    },
+    Scenario {
+        name: "pxe-bios",
+        shows: "PXE over HTTP with 1.25 GiB, BIOS: install, reboot, healthy",
+        after: None,
+        run: pxe::run,
+    },
+    Scenario {
+        name: "iso-low-memory",
+        shows: "ISO with 768 MiB: a proxy installs",
+        after: None,
+        run: low_memory::run,
+    },
+    Scenario {
+        name: "refusals",
+        shows: "bad input: its code, its exit code, and no write to any disk",
+        after: None,
+        run: refusals::run,
+    },
+];
+
+/// The scenario of that name.
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    SCENARIOS.iter().find(|scenario| scenario.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SCENARIOS, find};
+
+    #[test]
+    fn each_name_is_unique_and_each_predecessor_runs_before() {
+        for (index, scenario) in SCENARIOS.iter().enumerate() {
+            assert_eq!(
+                SCENARIOS.iter().filter(|other| other.name == scenario.name).count(),
+                1,
+                "{}",
+                scenario.name
+            );
+            if let Some(after) = scenario.after {
+                assert!(SCENARIOS[..index].iter().any(|other| other.name == after), "{}", scenario.name);
+            }
+        }
+        assert!(find("iso-bios").is_some() && find("none").is_none());
+    }
+}

@@ -1,0 +1,58 @@
+//! A finished machine that is booted from the medium again.
+
+use super::install::{disk_of, fresh_dir};
+use super::{Context, Figures};
+use crate::cluster::{Changes, DISK_SERIAL, MAC, adapt, secrets};
+use crate::machine::{Drive, Machine, Network, free_port};
+use crate::media::make_fat_volume;
+use anyhow::{Result, ensure};
+
+/// How long the live system may take to decide.
+const HAND_OVER_WITHIN_SECS: u64 = 400;
+/// How long the installed system may take from there.
+const HEALTHY_WITHIN_SECS: u64 = 500;
+
+/// Boots the disk of `iso-bios` with the medium first: the disk has seen no write when the handing over is announced, and
+/// the machine becomes healthy from it.
+pub(super) fn run(context: &Context) -> Result<Figures> {
+    let disk = disk_of(context, "iso-bios");
+    ensure!(disk.is_file(), "no finished disk: run the scenario iso-bios first");
+    let dir = fresh_dir(context, "handover")?;
+    let cluster = adapt(&context.single, Changes::node("master-1"))?;
+    let stick = dir.join("config.img");
+    make_fat_volume(
+        &stick,
+        super::install::CONFIG_LABEL,
+        8,
+        &[("cluster.toml", cluster.as_bytes()), ("secrets.toml", secrets().as_bytes())],
+    )?;
+    let machine = Machine::new("handover")
+        .drive(Drive::disk("disk0", &disk, DISK_SERIAL).boot(1))
+        .drive(Drive::cd("medium", &context.image.iso).boot(0))
+        .drive(Drive::stick("config", stick))
+        .network(Network { agent_port: Some(free_port()?), ..Network::new(MAC) });
+    machine.run(context.accel, &dir, context.echo, |vm| {
+        let marker = "metalstrap: handing over to the system installed on ";
+        let handing = vm.expect(marker, HAND_OVER_WITHIN_SECS)?;
+        // The machine stands still while the counter is read, so nothing that comes later is counted.
+        vm.qmp().stop()?;
+        vm.ensure_unwritten("disk0")?;
+        vm.qmp().cont()?;
+        ensure!(
+            handing.text.ends_with(", nothing written"),
+            "not the line the contract promises: {}",
+            handing.text
+        );
+        let healthy = vm.expect("metalstrap-agent: master-1 healthy, ", HEALTHY_WITHIN_SECS)?;
+        // The counter does count: the system that runs from the disk writes to it.
+        let stats = vm.qmp().block_stats()?;
+        ensure!(
+            stats.get("disk0").is_some_and(|stats| stats.writes > 0),
+            "QEMU's write counter does not move"
+        );
+        Ok(Figures::from([
+            ("power_on_to_handover_secs".to_owned(), handing.secs),
+            ("handover_to_healthy_secs".to_owned(), healthy.secs - handing.secs),
+        ]))
+    })
+}

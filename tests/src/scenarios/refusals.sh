@@ -1,0 +1,52 @@
+# shellcheck shell=sh
+# Runs in the live system of a test image; the cases follow below this text. Prints `CASE NAME | …` and `CASE NAME exit N`.
+export ARTIFACTS=/usr/share/metalstrap/artifacts LIVE=/run/metalstrap/medium/live
+count=0 undo=''
+mkdir -p /run/cases
+mount -t tmpfs -o size=200m tmpfs /run/cases
+dd if=/dev/zero of=/dev/disk/by-label/SCRATCH bs=512 count=1 seek=2048 conv=notrunc,fsync 2>/dev/null
+
+# writable DIR: what is changed in DIR is gone after the case.
+writable() {
+	mkdir -p "/run/cases/$count/upper" "/run/cases/$count/work"
+	mount -t overlay -o "lowerdir=$1,upperdir=/run/cases/$count/upper,workdir=/run/cases/$count/work" case "$1"
+	undo="$1 $undo"
+}
+
+# replace NEW OLD: reads of OLD give NEW until the case is over.
+replace() {
+	mount --bind "$1" "$2"
+	undo="$2 $undo"
+}
+
+# begin NAME yes|no ARGUMENTS: a volume with the case's cluster file, and a kernel command line.
+begin() {
+	count=$((count + 1)) undo=''
+	loop=''
+	if [ "$2" = yes ]; then
+		truncate -s 4M "/run/cases/$count.img"
+		mkfs.vfat -n "CASE$count" "/run/cases/$count.img" >/dev/null
+		loop=$(losetup --find --show "/run/cases/$count.img")
+		mkdir -p "/run/cases/$count/volume"
+		mount "$loop" "/run/cases/$count/volume"
+		cp "/run/testkit/$1.toml" "/run/cases/$count/volume/cluster.toml"
+		umount "/run/cases/$count/volume"
+		udevadm settle
+		set -- "$1" "$2" "$3 metalstrap.config=label:CASE$count"
+	fi
+	mkdir -p "/run/cases/$count"
+	sed "s/metalstrap.mode=wait/metalstrap.mode=install $3/" /run/cmdline.real >"/run/cases/$count/cmdline"
+	replace "/run/cases/$count/cmdline" /proc/cmdline
+}
+
+finish() {
+	timeout 120 metalstrap install --unattended >"/run/cases/$count/output" 2>&1
+	status=$?
+	sed "s/^/CASE $1 | /" "/run/cases/$count/output"
+	echo "CASE $1 exit $status"
+	for place in $undo; do umount "$place"; done
+	[ -z "$loop" ] || losetup --detach "$loop"
+}
+
+cat /proc/cmdline >/run/cmdline.real
+echo 'TESTKIT begin'
