@@ -1,7 +1,8 @@
 //! The one crate that touches the system: commands, files, mounts, block devices, consoles, HTTP, D-Bus, clocks.
 //!
-//! Everything here is a thin, honest wrapper with a good error; decisions live above it. No `unsafe`: what would need
-//! it (re-reading a partition table, loading a kernel) is done by the Debian tool for it.
+//! Everything here is a thin, honest wrapper with a good error; decisions live above it. No `unsafe` but one
+//! read of `adjtimex`: what else would need it (re-reading a partition table, loading a kernel) is done by the Debian
+//! tool for it.
 // This is the crate that the other crates' lints point to.
 #![allow(clippy::disallowed_methods)]
 
@@ -14,6 +15,7 @@ pub mod consoles;
 pub mod files;
 pub mod filesystem;
 pub mod http;
+pub mod links;
 pub mod mounts;
 pub mod power;
 pub mod probe;

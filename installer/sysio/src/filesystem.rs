@@ -1,0 +1,158 @@
+//! State of a mounted file system: room, mount table, and whether a write really reaches it.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Room on a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Size in bytes.
+    pub total_bytes: u64,
+    /// Bytes an unprivileged writer can still use.
+    pub available_bytes: u64,
+    /// Inodes in all; 0 when the file system does not count them.
+    pub total_inodes: u64,
+    /// Inodes an unprivileged writer can still use.
+    pub available_inodes: u64,
+}
+
+/// Room on the file system that holds `path`. Blocks for as long as the file system hangs.
+///
+/// # Errors
+/// When `path` does not exist or may not be looked at.
+pub fn read_room(path: &Path) -> io::Result<Room> {
+    let stat = nix::sys::statvfs::statvfs(path)?;
+    let unit = stat.fragment_size();
+    Ok(Room {
+        total_bytes: stat.blocks().saturating_mul(unit),
+        available_bytes: stat.blocks_available().saturating_mul(unit),
+        total_inodes: stat.files(),
+        available_inodes: stat.files_available(),
+    })
+}
+
+/// One line of a `mountinfo` table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountLine {
+    /// `major:minor` of the device.
+    pub device: String,
+    /// Mount point, unescaped.
+    pub mount_point: String,
+    /// Options of this mount.
+    pub options: Vec<String>,
+    /// File system type.
+    pub fs_type: String,
+    /// Source, such as `/dev/sda5`.
+    pub source: String,
+    /// Options of the file system itself. Only here does an ext4 that shut itself down show it (`emergency_ro`).
+    pub super_options: Vec<String>,
+}
+
+/// Parses the text of `/proc/PID/mountinfo`; lines that do not have its form are left out.
+pub fn parse_mountinfo(text: &str) -> Vec<MountLine> {
+    text.lines().filter_map(parse_mount_line).collect()
+}
+
+fn parse_mount_line(line: &str) -> Option<MountLine> {
+    let (left, right) = line.split_once(" - ")?;
+    let left: Vec<&str> = left.split(' ').collect();
+    let right: Vec<&str> = right.split(' ').collect();
+    let list = |text: &str| text.split(',').map(str::to_owned).collect();
+    Some(MountLine {
+        device: (*left.get(2)?).to_owned(),
+        mount_point: unescape(left.get(4)?),
+        options: list(left.get(5)?),
+        fs_type: (*right.first()?).to_owned(),
+        source: unescape(right.get(1)?),
+        super_options: list(right.get(2)?),
+    })
+}
+
+/// The kernel writes blanks and backslashes as three octal digits.
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        let code = rest.get(at + 1..at + 4).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        let Some(code) = code else {
+            out.push('\\');
+            rest = &rest[at + 1..];
+            continue;
+        };
+        out.push(char::from(code));
+        rest = &rest[at + 4..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The mount that holds `path`: the last one with the longest mount point above it.
+pub fn covering<'a>(mounts: &'a [MountLine], path: &str) -> Option<&'a MountLine> {
+    let holds = |mount: &&MountLine| {
+        mount.mount_point == "/"
+            || path == mount.mount_point
+            || path.strip_prefix(mount.mount_point.as_str()).is_some_and(|rest| rest.starts_with('/'))
+    };
+    mounts.iter().filter(holds).max_by_key(|mount| mount.mount_point.len())
+}
+
+/// Writes a small file into `folder` the careful way (temporary file, fsync, rename) and reads it back.
+/// The folder is made if it is missing. Blocks for as long as the file system hangs.
+///
+/// # Errors
+/// When any of it fails or the text read is not the text written.
+pub fn probe_write(folder: &Path, text: &str) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let path = folder.join("canary");
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(&path).map_err(|error| error.error)?;
+    let read = fs::read(&path)?;
+    if read == text.as_bytes() { Ok(()) } else { Err(io::Error::other("read other bytes than were written")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{covering, parse_mountinfo, probe_write, read_room};
+    use std::path::Path;
+
+    const TABLE: &str = "\
+22 1 0:20 / / rw,relatime shared:1 - overlay overlay rw,lowerdir=/ro,upperdir=/rw\n\
+30 22 8:5 /var /var rw,noatime shared:9 - ext4 /dev/sda5 rw,errors=remount-ro,emergency_ro\n\
+31 30 0:33 / /var/lib/a\\040b rw - tmpfs tmpfs rw\n\
+no mount line at all\n";
+
+    #[test]
+    fn finds_the_mount_that_holds_a_path() {
+        let mounts = parse_mountinfo(TABLE);
+        assert_eq!(mounts.len(), 3);
+        let point = |path: &str| covering(&mounts, path).map(|m| m.mount_point.clone()).unwrap();
+        assert_eq!(point("/var/lib/metalstrap"), "/var");
+        assert_eq!(point("/various"), "/");
+        assert_eq!(point("/var/lib/a b"), "/var/lib/a b");
+        assert!(covering(&mounts, "/var").unwrap().super_options.contains(&"emergency_ro".to_owned()));
+    }
+
+    #[test]
+    fn room_is_never_more_than_the_size() {
+        let room = read_room(Path::new("/")).unwrap();
+        assert!(room.available_bytes <= room.total_bytes && room.total_bytes > 0, "{room:?}");
+        assert!(read_room(Path::new("/no/such/folder")).is_err());
+    }
+
+    #[test]
+    fn canary_is_written_once_and_leaves_no_litter() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("agent");
+        probe_write(&place, "one").unwrap();
+        probe_write(&place, "two").unwrap();
+        let names: Vec<_> = std::fs::read_dir(&place).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, ["canary"]);
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(probe_write(&file, "x").is_err());
+    }
+}
