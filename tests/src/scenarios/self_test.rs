@@ -9,6 +9,8 @@ use std::path::Path;
 
 /// Length of a boot sector.
 const SECTOR_BYTES: usize = 512;
+/// Length of the disk: SeaBIOS does not boot from one of less than a cylinder.
+const DISK_BYTES: usize = 4 * 1024 * 1024;
 
 /// A boot sector that writes one sector to its disk if `writes`, says `text` on the serial port and halts.
 fn boot_sector(text: &str, writes: bool) -> Vec<u8> {
@@ -39,7 +41,7 @@ pub(super) fn run(context: &Context) -> Result<Figures> {
             fs::create_dir_all(&dir)?;
             let disk = dir.join("disk0.raw");
             let mut content = boot_sector(text, writes);
-            content.resize(64 * 1024, 0);
+            content.resize(DISK_BYTES, 0);
             fs::write(&disk, content)?;
             let mut machine =
                 Machine::new(name).memory_mib(64).drive(Drive::disk("disk0", disk, "MS-SELF").boot(0));
