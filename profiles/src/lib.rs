@@ -3,5 +3,20 @@
 //! Pure: text and values in, values and diagnostics out; no file, clock, network or randomness.
 //! What does not belong here: anything about one physical machine (installer), anything that renders a file.
 
+mod check;
+pub mod cluster;
+pub mod code;
+pub mod diagnostic;
+mod document;
+mod format;
 pub mod node;
+mod path;
+pub mod pins;
+pub mod profile;
+pub mod reference;
 pub mod secret;
+mod text;
+
+pub use cluster::{Cluster, Loaded, NodeIdentity, ResolveError, load};
+pub use code::Code;
+pub use diagnostic::{Diagnostic, Severity};

@@ -1,0 +1,245 @@
+//! Resolution: what one machine gets, out of defaults, shipped profile, `[profiles.…]` and its node entry.
+
+use super::file::{ClusterFileV1, InterfaceEntry, NodeEntry};
+use crate::node::{
+    ClusterFacts, DiskSelector, Identity, Interface, KubernetesConfig, NODE_CONFIG_SCHEMA, NodeConfig, Peer,
+    ProxyConfig, ProxyPlacement, Requirements, Role, RoleConfig, Vrrp, Zone,
+};
+use crate::profile::{ProfileError, ProfileV1, shipped};
+use ipnet::Ipv4Net;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+/// Host number of the cluster DNS service in the service range, as k3s has it.
+const CLUSTER_DNS_HOST: u32 = 10;
+
+/// VRRP priority of the first internal proxy; each further one is a step lower.
+const VRRP_PRIORITY_FIRST: u8 = 200;
+
+/// Why a node cannot be resolved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// No such node in the cluster file.
+    #[error("the cluster has no node `{hostname}` (it has {known})")]
+    NoSuchNode {
+        /// The host name asked for.
+        hostname: String,
+        /// The host names there are.
+        known: String,
+    },
+    /// A shipped profile is broken: a bug of this program.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+}
+
+/// The node entry with this host name.
+pub(super) fn find<'f>(file: &'f ClusterFileV1, hostname: &str) -> Result<&'f NodeEntry, ResolveError> {
+    file.nodes.iter().find(|node| node.hostname == hostname).ok_or_else(|| {
+        let names: Vec<_> = file.nodes.iter().map(|node| node.hostname.as_str()).collect();
+        ResolveError::NoSuchNode { hostname: hostname.to_owned(), known: names.join(", ") }
+    })
+}
+
+/// The legs of a node, the short form written out.
+pub(super) fn legs(node: &NodeEntry) -> Vec<InterfaceEntry> {
+    let short = node.address.map(|address| InterfaceEntry { network: Zone::Cluster, mac: node.mac, address });
+    short.into_iter().chain(node.interfaces.iter().cloned()).collect()
+}
+
+/// How a machine is recognised as this node.
+pub(super) fn identity(node: &NodeEntry) -> Identity {
+    Identity {
+        macs: legs(node).iter().filter_map(|leg| leg.mac).collect(),
+        serial: node.serial.clone(),
+        uuid: node.uuid,
+    }
+}
+
+/// Facts common to all nodes.
+pub(super) fn facts(file: &ClusterFileV1) -> Result<ClusterFacts, ResolveError> {
+    let cluster = &file.cluster;
+    let mut admin_sources: Vec<Ipv4Net> = file.admin.sources.clone();
+    admin_sources.sort();
+    admin_sources.dedup();
+    Ok(ClusterFacts {
+        name: cluster.name.clone(),
+        domain: cluster.domain.clone().unwrap_or_else(|| format!("{}.internal", cluster.name)),
+        api_vip: cluster.api_vip,
+        api_names: cluster.api_names.clone(),
+        proxy_vip: cluster.proxy_vip,
+        pod_cidr: cluster.pod_cidr,
+        service_cidr: cluster.service_cidr,
+        cluster_dns: Ipv4Addr::from(u32::from(cluster.service_cidr.network()) | CLUSTER_DNS_HOST),
+        cni: cluster.cni,
+        cluster_network: file.networks.cluster.cidr,
+        dmz_network: file.networks.dmz.as_ref().map(|dmz| dmz.cidr),
+        ingress_node_ports: ingress_node_ports(file)?,
+        admin_sources,
+        ssh_authorized_keys: file.admin.ssh_authorized_keys.clone(),
+        ntp_servers: file.networks.cluster.ntp.clone(),
+        timezone: cluster.timezone.clone(),
+    })
+}
+
+/// NodePorts of the ingress, when there is a DMZ proxy that passes traffic to them.
+fn ingress_node_ports(file: &ClusterFileV1) -> Result<Vec<u16>, ProfileError> {
+    if !file.nodes.iter().any(|node| node.placement == Some(ProxyPlacement::Dmz)) {
+        return Ok(vec![]);
+    }
+    let profile = shipped(Role::Proxy)?.overlaid_with(&file.profiles.proxy);
+    let ports = [profile.ingress_http_node_port, profile.ingress_https_node_port];
+    let sorted: BTreeSet<u16> = ports.into_iter().flatten().collect();
+    Ok(sorted.into_iter().collect())
+}
+
+/// The node config of one node.
+pub(super) fn resolve(file: &ClusterFileV1, hostname: &str) -> Result<NodeConfig, ResolveError> {
+    let node = find(file, hostname)?;
+    let profile = profile_of(file, node)?;
+    Ok(NodeConfig {
+        schema: NODE_CONFIG_SCHEMA.to_owned(),
+        cluster: facts(file)?,
+        hostname: node.hostname.clone(),
+        role: role_config(file, node, &profile),
+        identity: identity(node),
+        interfaces: interfaces(file, node),
+        disk: DiskSelector {
+            serial: node.disk.serial.clone(),
+            wwn: node.disk.wwn.clone(),
+            by_path: node.disk.by_path.clone(),
+            wipe: node.disk.wipe.clone(),
+        },
+        requirements: Requirements {
+            memory_min_mib: profile.memory_min_mib.unwrap_or_default(),
+            disk_min_mib: profile.disk_min_mib.unwrap_or_default(),
+        },
+        kubernetes: kubernetes(node.role, &profile),
+        kernel_modules: profile.kernel_modules,
+        sysctls: profile.sysctls,
+        peers: file.nodes.iter().filter_map(peer).collect(),
+    })
+}
+
+/// Shipped profile ← `[profiles.…]` ← node entry.
+fn profile_of(file: &ClusterFileV1, node: &NodeEntry) -> Result<ProfileV1, ProfileError> {
+    let mut base = shipped(node.role)?;
+    let has_worker = file.nodes.iter().any(|other| other.role == Role::Worker);
+    if node.role == Role::Master && !has_worker {
+        // A taint that keeps workloads off the masters would leave them nowhere to run.
+        base.taints = None;
+    }
+    let change = match node.role {
+        Role::Master => &file.profiles.master,
+        Role::Worker => &file.profiles.worker,
+        Role::Proxy => &file.profiles.proxy,
+    };
+    let own = ProfileV1 {
+        memory_min_mib: node.memory_min_mib,
+        disk_min_mib: node.disk_min_mib,
+        labels: node.labels.clone(),
+        taints: node.taints.clone(),
+        ..ProfileV1::default()
+    };
+    Ok(base.overlaid_with(change).overlaid_with(&own))
+}
+
+fn kubernetes(role: Role, profile: &ProfileV1) -> Option<KubernetesConfig> {
+    let master = match role {
+        Role::Proxy => return None,
+        Role::Master => true,
+        Role::Worker => false,
+    };
+    Some(KubernetesConfig {
+        labels: profile.labels.clone(),
+        taints: profile.taints.clone().unwrap_or_default(),
+        kubelet_args: profile.kubelet_args.clone(),
+        disable: profile.disable.clone().filter(|_| master).unwrap_or_default(),
+        secrets_encryption: master && profile.secrets_encryption.unwrap_or_default(),
+        etcd_snapshot_retention: profile.etcd_snapshot_retention.filter(|_| master).unwrap_or_default(),
+    })
+}
+
+fn role_config(file: &ClusterFileV1, node: &NodeEntry, profile: &ProfileV1) -> RoleConfig {
+    match node.role {
+        Role::Master => {
+            let first = file.nodes.iter().find(|other| other.role == Role::Master);
+            RoleConfig::Master { forms_cluster: first.is_some_and(|first| first.hostname == node.hostname) }
+        }
+        Role::Worker => RoleConfig::Worker {},
+        Role::Proxy => {
+            let placement = node.placement.unwrap_or(ProxyPlacement::Internal);
+            RoleConfig::Proxy(ProxyConfig {
+                placement,
+                vrrp: vrrp(file, node),
+                ingress_http_node_port: profile.ingress_http_node_port.unwrap_or_default(),
+                ingress_https_node_port: profile.ingress_https_node_port.unwrap_or_default(),
+            })
+        }
+    }
+}
+
+/// VRRP settings of an internal proxy, when there is an address to hold.
+fn vrrp(file: &ClusterFileV1, node: &NodeEntry) -> Option<Vrrp> {
+    file.cluster.proxy_vip?;
+    let internal: Vec<&NodeEntry> =
+        file.nodes.iter().filter(|other| other.placement == Some(ProxyPlacement::Internal)).collect();
+    let index = internal.iter().position(|other| other.hostname == node.hostname)?;
+    let step = u8::try_from(index).unwrap_or(u8::MAX);
+    Some(Vrrp {
+        router_id: router_id(&file.cluster.name),
+        priority: VRRP_PRIORITY_FIRST.saturating_sub(step).max(1),
+        peers: internal
+            .iter()
+            .filter(|other| other.hostname != node.hostname)
+            .filter_map(|other| leg_in(other, Zone::Cluster))
+            .collect(),
+    })
+}
+
+/// Router id out of the cluster name (1 to 255), so that two clusters on one segment rarely meet.
+fn router_id(cluster: &str) -> u8 {
+    let digest = Sha256::digest(cluster.as_bytes());
+    digest.iter().copied().find(|byte| *byte != 0).unwrap_or(1)
+}
+
+/// Legs with names, gateways and DNS. The leg in the DMZ, where the outside is, has the default route if it can.
+fn interfaces(file: &ClusterFileV1, node: &NodeEntry) -> Vec<Interface> {
+    let legs = legs(node);
+    let has_dmz_leg = legs.iter().any(|leg| leg.network == Zone::Dmz);
+    let dmz_gateway = file.networks.dmz.as_ref().and_then(|dmz| dmz.gateway).filter(|_| has_dmz_leg);
+    let cluster = &file.networks.cluster;
+    let interface = |leg: InterfaceEntry| {
+        let (name, cidr, gateway, dns, mtu_bytes) = match (leg.network, &file.networks.dmz) {
+            (Zone::Dmz, Some(dmz)) => ("dmz0", dmz.cidr, dmz_gateway, dmz.dns.clone(), dmz.mtu),
+            _ => {
+                let gateway = cluster.gateway.filter(|_| dmz_gateway.is_none());
+                ("cluster0", cluster.cidr, gateway, cluster.dns.clone(), cluster.mtu)
+            }
+        };
+        Interface {
+            name: name.to_owned(),
+            zone: leg.network,
+            mac: leg.mac,
+            address: Ipv4Net::new(leg.address, cidr.prefix_len()).unwrap_or(cidr),
+            gateway,
+            dns,
+            mtu_bytes,
+        }
+    };
+    legs.into_iter().map(interface).collect()
+}
+
+fn leg_in(node: &NodeEntry, zone: Zone) -> Option<Ipv4Addr> {
+    legs(node).iter().find(|leg| leg.network == zone).map(|leg| leg.address)
+}
+
+fn peer(node: &NodeEntry) -> Option<Peer> {
+    Some(Peer {
+        hostname: node.hostname.clone(),
+        role: node.role,
+        placement: node.placement,
+        cluster_address: leg_in(node, Zone::Cluster)?,
+        dmz_address: leg_in(node, Zone::Dmz),
+    })
+}

@@ -1,0 +1,42 @@
+//! Where the rules put what they find.
+
+use crate::code::Code;
+use crate::diagnostic::Diagnostic;
+use crate::document::{At, Document};
+use crate::path::KeyPath;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+/// Diagnostics of one document.
+pub(super) struct Findings<'f, 'd> {
+    pub(super) document: &'f Document<'d>,
+    pub(super) diagnostics: &'f mut Vec<Diagnostic>,
+}
+
+impl Findings<'_, '_> {
+    /// A problem with a value.
+    pub(super) fn value(&mut self, code: Code, path: &KeyPath, message: impl Into<String>) {
+        self.diagnostics.push(self.document.problem(code, path, At::Value, message));
+    }
+
+    /// A problem with a key, or with its being missing.
+    pub(super) fn key(&mut self, code: Code, path: &KeyPath, message: impl Into<String>) {
+        self.diagnostics.push(self.document.problem(code, path, At::Key, message));
+    }
+
+    /// Reports every value that was there before, and where.
+    pub(super) fn unique<T: Ord + Display>(
+        &mut self,
+        code: Code,
+        values: impl Iterator<Item = (T, KeyPath)>,
+    ) {
+        let mut seen: BTreeMap<T, KeyPath> = BTreeMap::new();
+        for (value, path) in values {
+            if let Some(first) = seen.get(&value) {
+                self.value(code, &path, format!("`{value}` is already given at {first}"));
+            } else {
+                seen.insert(value, path);
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The rules that a schema cannot say: between keys, between nodes, between networks.
+//!
+//! They run on whatever the structural check has left, so that one misspelt key does not hide an address given twice.
+
+mod addresses;
+mod findings;
+mod identity;
+mod kubernetes;
+mod ranges;
+mod roles;
+mod tokens;
+mod view;
+
+pub(super) use view::View;
+
+use super::secrets::Beside;
+use crate::diagnostic::Diagnostic;
+use findings::Findings;
+
+/// A group of rules. A new one is a new file and a line here.
+const GROUPS: &[fn(&View<'_>, &mut Findings<'_, '_>)] = &[
+    identity::hostnames,
+    identity::macs,
+    identity::serials_and_uuids,
+    identity::disks,
+    ranges::host_bits,
+    ranges::usable,
+    ranges::disjoint,
+    ranges::gateways,
+    ranges::pools,
+    addresses::legs,
+    addresses::virtual_ones,
+    roles::masters,
+    roles::placement,
+    roles::dmz_legs,
+    roles::proxies,
+    roles::admins,
+    kubernetes::labels_and_taints,
+    kubernetes::profiles,
+];
+
+/// Runs every rule.
+pub(super) fn validate(view: &View<'_>, beside: Option<&Beside<'_>>, diagnostics: &mut Vec<Diagnostic>) {
+    let mut findings = Findings { document: view.document, diagnostics };
+    for group in GROUPS {
+        group(view, &mut findings);
+    }
+    tokens::validate(view, beside, diagnostics);
+}

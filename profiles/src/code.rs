@@ -1,0 +1,148 @@
+//! The stable codes of all diagnostics, each with its meaning. One line per code; the reference page is made from it.
+
+use crate::diagnostic::Severity;
+use serde::{Serialize, Serializer};
+use std::fmt;
+
+macro_rules! codes {
+    ($($name:ident $text:literal $meaning:literal;)*) => {
+        /// Stable code of a diagnostic. `E_…` is an error, `W_…` a warning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $meaning] $name,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the reference page.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The code as it is printed.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+
+            /// What the code means and what to do about it.
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => $meaning,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    FileTooLarge "E_FILE_TOO_LARGE" "The file is larger than 1 MiB; it cannot be what was meant.";
+    FileNotUtf8 "E_FILE_NOT_UTF8" "The file is not UTF-8 text. Save it as UTF-8.";
+    FileBom "E_FILE_BOM" "The file starts with a byte order mark. Save it as UTF-8 without one.";
+    FileNul "E_FILE_NUL" "The file holds a NUL byte; it is damaged or not a text file.";
+    TomlSyntax "E_TOML_SYNTAX" "The text is not TOML.";
+    TomlDepth "E_TOML_DEPTH" "Tables or arrays are nested deeper than any file of ours needs.";
+    TomlDuplicate "E_TOML_DUPLICATE" "A key or table is given twice.";
+    TooMany "E_TOO_MANY" "More problems than are worth listing; the rest was left out.";
+    VersionUnsupported "E_VERSION_UNSUPPORTED" "The file has a `version` this program does not know. It knows 1.";
+    KeyUnknown "E_KEY_UNKNOWN" "A key that does not exist at this place. Unknown keys are never ignored.";
+    KeyMissing "E_KEY_MISSING" "A key that is always needed is not there.";
+    TypeWrong "E_TYPE_WRONG" "A value of the wrong TOML type, such as a number where a string is needed.";
+    ValueUnknown "E_VALUE_UNKNOWN" "A value outside the fixed list of values of this key.";
+    ValueFormat "E_VALUE_FORMAT" "A string that does not have the form its key needs (address, MAC, label, …).";
+    ValueRange "E_VALUE_RANGE" "A number, a text length or a list length outside its limits.";
+    HostnameDuplicate "E_HOSTNAME_DUPLICATE" "Two nodes have the same host name.";
+    HostnameReserved "E_HOSTNAME_RESERVED" "A host name that cannot be a node, such as `localhost`.";
+    MacDuplicate "E_MAC_DUPLICATE" "The same MAC is given twice.";
+    MacNotUnicast "E_MAC_NOT_UNICAST" "A MAC that no interface can have (group address or all zero).";
+    MacMissing "E_MAC_MISSING" "A node with several interfaces needs the MAC of each.";
+    SerialDuplicate "E_SERIAL_DUPLICATE" "Two nodes have the same serial number.";
+    SerialPlaceholder "E_SERIAL_PLACEHOLDER" "A serial number that many machines share because nobody ever set it.";
+    UuidDuplicate "E_UUID_DUPLICATE" "Two nodes have the same system UUID.";
+    UuidPlaceholder "E_UUID_PLACEHOLDER" "A system UUID that many machines share because nobody ever set it.";
+    NodeUnrecognisable "E_NODE_UNRECOGNISABLE" "A node without MAC, serial number and UUID: no machine can be recognised as it.";
+    DiskDuplicate "E_DISK_DUPLICATE" "Two nodes select the same disk by serial number or WWN.";
+    AddressMissing "E_ADDRESS_MISSING" "A node without an address on the cluster network.";
+    AddressDuplicate "E_ADDRESS_DUPLICATE" "The same address is given twice.";
+    AddressOutside "E_ADDRESS_OUTSIDE" "An address that is not inside its network.";
+    AddressReserved "E_ADDRESS_RESERVED" "An address that is its network's own, broadcast or gateway address.";
+    AddressInPool "E_ADDRESS_IN_POOL" "An address inside a pool that somebody else hands out.";
+    InterfaceTwice "E_INTERFACE_TWICE" "A node with two legs in one network, or with both `interfaces` and the short form.";
+    DmzUndefined "E_DMZ_UNDEFINED" "A leg in the DMZ, but the file has no `[networks.dmz]`.";
+    DmzLegMissing "E_DMZ_LEG_MISSING" "A proxy with `placement = \"dmz\"` needs a leg in the DMZ and one in the cluster network.";
+    DmzLegForbidden "E_DMZ_LEG_FORBIDDEN" "Only a proxy with `placement = \"dmz\"` may have a leg in the DMZ.";
+    PlacementMissing "E_PLACEMENT_MISSING" "A proxy has to say where it stands (`placement`).";
+    PlacementForbidden "E_PLACEMENT_FORBIDDEN" "`placement` is for proxies only.";
+    VipMissing "E_VIP_MISSING" "Two or more masters need an `api_vip`: it is the address everybody joins through.";
+    VipOutside "E_VIP_OUTSIDE" "A virtual address that is not inside the cluster network.";
+    VipReserved "E_VIP_RESERVED" "A virtual address that is the network's own, broadcast or gateway address.";
+    VipIsNode "E_VIP_IS_NODE" "A virtual address that is also the address of a node.";
+    VipInPool "E_VIP_IN_POOL" "A virtual address inside a pool that somebody else hands out.";
+    VipDuplicate "E_VIP_DUPLICATE" "`api_vip` and `proxy_vip` are the same address.";
+    VipNoProxy "E_VIP_NO_PROXY" "A `proxy_vip`, but no internal proxy that could hold it.";
+    MastersNone "E_MASTERS_NONE" "A cluster without a master.";
+    MastersEven "E_MASTERS_EVEN" "An even number of masters stands no more failures than one master less. Set `allow_even_masters = true` if it is on purpose.";
+    RangeOverlap "E_RANGE_OVERLAP" "Two of the cluster, DMZ, pod and service ranges overlap.";
+    RangeHostBits "E_RANGE_HOST_BITS" "A range whose address has bits set behind the prefix, such as 10.0.0.5/22.";
+    RangeUnusable "E_RANGE_UNUSABLE" "A range that cannot be used for this: loopback, link-local, multicast, or too small or large.";
+    PoolInvalid "E_POOL_INVALID" "A pool that is outside its network, ends before it starts, or overlaps another pool.";
+    GatewayInvalid "E_GATEWAY_INVALID" "A gateway that is not a host address of its network.";
+    LabelForbidden "E_LABEL_FORBIDDEN" "A label that a kubelet may not give itself; it would refuse to start.";
+    TaintDuplicate "E_TAINT_DUPLICATE" "The same taint key and effect twice on one node.";
+    KubernetesOnProxy "E_KUBERNETES_ON_PROXY" "A Kubernetes setting on a proxy; a proxy is not a Kubernetes node.";
+    ProfileKeyRole "E_PROFILE_KEY_ROLE" "A profile key that does not exist for this role.";
+    SysctlProtected "E_SYSCTL_PROTECTED" "A kernel parameter whose value the kubelet insists on; it would refuse to start.";
+    NodePortSame "E_NODE_PORT_SAME" "The ingress NodePorts for HTTP and HTTPS are the same.";
+    SecretTwice "E_SECRET_TWICE" "A secret that is both in the cluster file and in the secrets file.";
+    SecretShared "E_SECRET_SHARED" "`agent_token` equals `server_token`: every worker would hold the key to the control plane.";
+    PinEmpty "E_PIN_EMPTY" "A pin that nobody has filled yet: `cargo xtask pins update` does.";
+    PinIncomplete "E_PIN_INCOMPLETE" "An artefact that has to be in the pins is not, is there twice, or its URL is not HTTPS.";
+    Internal "E_INTERNAL" "The schema and the types of this program disagree. A bug: please report it with the file.";
+    NoSshKeys "W_NO_SSH_KEYS" "No SSH key: nobody can log in over the network.";
+    NoAdminSources "W_NO_ADMIN_SOURCES" "No admin source: nobody can reach SSH and the health report from outside.";
+    AdminEverywhere "W_ADMIN_EVERYWHERE" "An admin source of 0.0.0.0/0: the whole internet may reach SSH and the health report.";
+    NoGateway "W_NO_GATEWAY" "The cluster network has no gateway: the nodes reach nothing outside of it.";
+    ProxyNoPeer "W_PROXY_NO_PEER" "One internal proxy alone holds `proxy_vip`: when it stops, the address is gone.";
+    DmzNoWorker "W_DMZ_NO_WORKER" "A DMZ proxy, but no worker to pass the traffic to.";
+    ServerTokenMissing "W_SERVER_TOKEN_MISSING" "Several masters need a `server_token` to join one another; installing one will stop without it.";
+    AgentTokenMissing "W_AGENT_TOKEN_MISSING" "Workers need an `agent_token` to join; installing one will stop without it.";
+    SecretShort "W_SECRET_SHORT" "A token of fewer than 16 characters can be guessed.";
+}
+
+impl Code {
+    /// Error or warning, by the first letter of the code.
+    pub fn severity(self) -> Severity {
+        if self.as_str().starts_with('W') { Severity::Warning } else { Severity::Error }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Code;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn codes_are_unique_and_well_formed() {
+        let mut seen = BTreeSet::new();
+        for code in Code::ALL {
+            let text = code.as_str();
+            assert!(text.starts_with("E_") || text.starts_with("W_"), "{text}");
+            assert!(
+                text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'),
+                "{text}"
+            );
+            assert!(seen.insert(text), "{text} twice");
+            assert!(code.meaning().ends_with('.'), "{text}");
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! The string formats of our files: one table that serves the check, the error text and the JSON Schema.
+//!
+//! A pattern is for editors; the `check` function decides.
+
+use crate::node::MacAddr;
+use ipnet::Ipv4Net;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use std::net::Ipv4Addr;
+
+/// One string format.
+pub(crate) struct Format {
+    /// Name in the JSON Schema.
+    pub name: &'static str,
+    /// What is expected, for the error text: "… is not {expects}".
+    pub expects: &'static str,
+    /// Regular expression for editors (ECMA 262).
+    pattern: &'static str,
+    /// Whether a text has this format.
+    pub check: fn(&str) -> bool,
+    /// Never repeat a refused value in a message.
+    pub secret: bool,
+}
+
+/// Longest host name, label value and label name.
+const LABEL_MAX: usize = 63;
+
+macro_rules! formats {
+    ($($function:ident $constant:ident { $($field:ident: $value:expr,)* })*) => {
+        $(
+            const $constant: Format = Format { $($field: $value,)* };
+
+            #[doc = concat!("Schema of the format `", stringify!($function), "`.")]
+            pub(crate) fn $function(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "format": $constant.name, "pattern": $constant.pattern})
+            }
+        )*
+
+        /// The format with this name.
+        pub(crate) fn find(name: &str) -> Option<&'static Format> {
+            const ALL: &[Format] = &[$($constant,)*];
+            ALL.iter().find(|format| format.name == name)
+        }
+    };
+}
+
+formats! {
+    mac MAC {
+        name: "mac",
+        expects: "a MAC address (six bytes in hex, as in 52:54:00:12:34:56)",
+        pattern: "^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$",
+        check: |text| text.parse::<MacAddr>().is_ok(),
+        secret: false,
+    }
+    ipv4 IPV4 {
+        name: "ipv4",
+        expects: "an IPv4 address (as in 10.0.0.11)",
+        pattern: "^[0-9]{1,3}(\\.[0-9]{1,3}){3}$",
+        check: |text| text.parse::<Ipv4Addr>().is_ok(),
+        secret: false,
+    }
+    ipv4_cidr IPV4_CIDR {
+        name: "ipv4-cidr",
+        expects: "an IPv4 range with prefix length (as in 10.0.0.0/22)",
+        pattern: "^[0-9]{1,3}(\\.[0-9]{1,3}){3}/[0-9]{1,2}$",
+        check: |text| text.parse::<Ipv4Net>().is_ok(),
+        secret: false,
+    }
+    ipv4_range IPV4_RANGE {
+        name: "ipv4-range",
+        expects: "a range of IPv4 addresses (as in 10.0.3.100-10.0.3.200)",
+        pattern: "^[0-9]{1,3}(\\.[0-9]{1,3}){3} *- *[0-9]{1,3}(\\.[0-9]{1,3}){3}$",
+        check: |text| text.parse::<crate::cluster::file::AddressPool>().is_ok(),
+        secret: false,
+    }
+    uuid UUID {
+        name: "uuid",
+        expects: "a UUID (as in 4c4c4544-0042-3510-8052-b4c04f4d3132)",
+        pattern: "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
+        check: |text| text.len() == 36 && text.parse::<uuid::Uuid>().is_ok(),
+        secret: false,
+    }
+    dns_label DNS_LABEL {
+        name: "dns-label",
+        expects: "a DNS label (1 to 63 of a-z, 0-9 and -, not at either end)",
+        pattern: "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        check: is_dns_label,
+        secret: false,
+    }
+    dns_name DNS_NAME {
+        name: "dns-name",
+        expects: "a DNS name (lower-case labels joined by dots, no dot at either end)",
+        pattern: "^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
+        check: is_dns_name,
+        secret: false,
+    }
+    host HOST {
+        name: "host",
+        expects: "a DNS name or an IPv4 address",
+        pattern: "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$",
+        check: |text| text.parse::<Ipv4Addr>().is_ok() || is_dns_name(text),
+        secret: false,
+    }
+    timezone TIMEZONE {
+        name: "timezone",
+        expects: "a time zone name (as in UTC or Europe/Vienna)",
+        pattern: "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9][A-Za-z0-9_+-]*)*$",
+        check: is_timezone,
+        secret: false,
+    }
+    ssh_key SSH_KEY {
+        name: "ssh-public-key",
+        expects: "an SSH public key on one line (type, base64, comment)",
+        pattern: "^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-ssh-ed25519@openssh\\.com|sk-ecdsa-sha2-nistp256@openssh\\.com) [A-Za-z0-9+/]{16,}={0,3}( [^\\x00-\\x1f\\x7f]*)?$",
+        check: is_ssh_key,
+        secret: true,
+    }
+    token TOKEN {
+        name: "token",
+        expects: "a token (printable ASCII without white space)",
+        pattern: "^[!-~]+$",
+        check: |text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic()),
+        secret: true,
+    }
+    hardware_id HARDWARE_ID {
+        name: "hardware-id",
+        expects: "a serial number (printable, no control characters, no white space at either end)",
+        pattern: "^[^\\s\\x00-\\x1f\\x7f]([^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f])?$",
+        check: |text| !text.is_empty() && text.trim() == text && !text.chars().any(char::is_control),
+        secret: false,
+    }
+    label_key LABEL_KEY {
+        name: "label-key",
+        expects: "a label key (an optional DNS name and a slash, then 1 to 63 of letters, digits, -, _ and .)",
+        pattern: "^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$",
+        check: is_label_key,
+        secret: false,
+    }
+    label_value LABEL_VALUE {
+        name: "label-value",
+        expects: "a label value (at most 63 of letters, digits, -, _ and ., a letter or digit at either end)",
+        pattern: "^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$",
+        check: |text| text.is_empty() || is_label_name(text),
+        secret: false,
+    }
+    taint TAINT {
+        name: "taint",
+        expects: "a taint (key=value:Effect or key:Effect; the effect is NoSchedule, PreferNoSchedule or NoExecute)",
+        pattern: "^[A-Za-z0-9][A-Za-z0-9./_-]*(=[A-Za-z0-9._-]*)?:(NoSchedule|PreferNoSchedule|NoExecute)$",
+        check: |text| parse_taint(text).is_some(),
+        secret: false,
+    }
+    kernel_module KERNEL_MODULE {
+        name: "kernel-module",
+        expects: "the name of a kernel module",
+        pattern: "^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        check: |text| text.len() <= 64 && is_word(text, |b| b == b'_' || b == b'-'),
+        secret: false,
+    }
+    sysctl_key SYSCTL_KEY {
+        name: "sysctl-key",
+        expects: "a kernel parameter in dotted form (as in net.ipv4.ip_forward)",
+        pattern: "^[a-z0-9][A-Za-z0-9_-]*(\\.[A-Za-z0-9][A-Za-z0-9_-]*)+$",
+        check: |text| text.contains('.') && text.split('.').all(|part| is_word(part, |b| b == b'_' || b == b'-')),
+        secret: false,
+    }
+    sysctl_value SYSCTL_VALUE {
+        name: "sysctl-value",
+        expects: "the value of a kernel parameter (printable ASCII on one line)",
+        pattern: "^[!-~]([ -~]*[!-~])?$",
+        check: |text| !text.is_empty() && text.trim() == text && text.bytes().all(|b| (b' '..=b'~').contains(&b)),
+        secret: false,
+    }
+    kubelet_arg KUBELET_ARG {
+        name: "kubelet-arg",
+        expects: "a kubelet argument (name=value without leading dashes)",
+        pattern: "^[a-z][a-z0-9-]*=[!-~]+$",
+        check: is_kubelet_arg,
+        secret: false,
+    }
+    url URL {
+        name: "url",
+        expects: "an HTTPS or HTTP URL",
+        pattern: "^https?://[!-~]+$",
+        check: |text| {
+            ["https://", "http://"].iter().any(|scheme| {
+                text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic()))
+            })
+        },
+        secret: false,
+    }
+    sha256 SHA256 {
+        name: "sha256",
+        expects: "a SHA-256 in 64 lower-case hex digits, or empty while nobody has filled it",
+        pattern: "^([0-9a-f]{64})?$",
+        check: |text| text.is_empty() || is_sha256(text),
+        secret: false,
+    }
+    digest DIGEST {
+        name: "oci-digest",
+        expects: "an image digest (sha256: and 64 lower-case hex digits), or empty while nobody has filled it",
+        pattern: "^(sha256:[0-9a-f]{64})?$",
+        check: |text| text.is_empty() || text.strip_prefix("sha256:").is_some_and(is_sha256),
+        secret: false,
+    }
+    file_name FILE_NAME {
+        name: "file-name",
+        expects: "a file name without folder (letters, digits, ., _, + and -)",
+        pattern: "^[A-Za-z0-9][A-Za-z0-9._+-]*$",
+        check: |text| is_word(text, |b| b"._+-".contains(&b)),
+        secret: false,
+    }
+    artefact_version ARTEFACT_VERSION {
+        name: "version",
+        expects: "a version (as in v1.28.9+k3s1)",
+        pattern: "^v[0-9][A-Za-z0-9.+-]*$",
+        check: |text| {
+            text.strip_prefix('v').is_some_and(|rest| {
+                rest.starts_with(|c: char| c.is_ascii_digit()) && is_word(rest, |b| b".+-".contains(&b))
+            })
+        },
+        secret: false,
+    }
+    image_reference IMAGE_REFERENCE {
+        name: "image-reference",
+        expects: "an image reference with host and tag (as in ghcr.io/kube-vip/kube-vip:v0.8.7)",
+        pattern: "^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+:[A-Za-z0-9_][A-Za-z0-9._-]*$",
+        check: is_image_reference,
+        secret: false,
+    }
+}
+
+macro_rules! lists {
+    ($($list:ident $item:ident;)*) => {
+        $(
+            #[doc = concat!("Schema of a list of `", stringify!($item), "`.")]
+            pub(crate) fn $list(generator: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "array", "items": $item(generator)})
+            }
+        )*
+    };
+}
+
+lists! {
+    host_list host;
+    ipv4_list ipv4;
+    ipv4_cidr_list ipv4_cidr;
+    ipv4_range_list ipv4_range;
+    kernel_module_list kernel_module;
+    kubelet_arg_list kubelet_arg;
+    ssh_key_list ssh_key;
+    taint_list taint;
+}
+
+/// A word that starts with a letter or digit and goes on with these and with what `more` allows.
+fn is_word(text: &str, more: fn(u8) -> bool) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || more(b))
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// RFC 1123 label, lower case.
+pub(crate) fn is_dns_label(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= LABEL_MAX
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// RFC 1123 name of lower-case labels. Four numbers are an address, not a name.
+fn is_dns_name(text: &str) -> bool {
+    text.len() <= 253
+        && text.split('.').all(is_dns_label)
+        && !text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+}
+
+fn is_timezone(text: &str) -> bool {
+    text.len() <= LABEL_MAX
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.split('/').all(|part| is_word(part, |b| b"_+-".contains(&b)))
+}
+
+fn is_ssh_key(text: &str) -> bool {
+    const TYPES: [&str; 7] = [
+        "ssh-ed25519",
+        "ssh-rsa",
+        "ecdsa-sha2-nistp256",
+        "ecdsa-sha2-nistp384",
+        "ecdsa-sha2-nistp521",
+        "sk-ssh-ed25519@openssh.com",
+        "sk-ecdsa-sha2-nistp256@openssh.com",
+    ];
+    let mut parts = text.splitn(3, ' ');
+    let (kind, blob) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let blob = blob.trim_end_matches('=');
+    TYPES.contains(&kind)
+        && blob.len() >= 16
+        && blob.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
+        && !text.chars().any(char::is_control)
+}
+
+fn is_label_name(text: &str) -> bool {
+    text.len() <= LABEL_MAX
+        && is_word(text, |b| b"._-".contains(&b))
+        && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+fn is_label_key(text: &str) -> bool {
+    match text.split_once('/') {
+        Some((prefix, name)) => is_dns_name(prefix) && is_label_name(name),
+        None => is_label_name(text),
+    }
+}
+
+/// The key and the effect of a taint, or `None` when the text is not a taint.
+pub(crate) fn parse_taint(text: &str) -> Option<(&str, &str)> {
+    let (rest, effect) = text.rsplit_once(':')?;
+    let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
+    let known = ["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect);
+    let well_formed = is_label_key(key) && (value.is_empty() || is_label_name(value));
+    (known && well_formed).then_some((key, effect))
+}
+
+fn is_kubelet_arg(text: &str) -> bool {
+    text.split_once('=').is_some_and(|(name, value)| {
+        name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !value.is_empty()
+            && value.bytes().all(|b| b.is_ascii_graphic())
+    })
+}
+
+fn is_image_reference(text: &str) -> bool {
+    let Some((host, rest)) = text.split_once('/') else { return false };
+    let Some((path, tag)) = rest.rsplit_once(':') else { return false };
+    let (host, port) = host.split_once(':').unwrap_or((host, "0"));
+    let segment = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+    };
+    (is_dns_name(host) || host.parse::<Ipv4Addr>().is_ok())
+        && !port.is_empty()
+        && port.bytes().all(|b| b.is_ascii_digit())
+        && path.split('/').all(segment)
+        && !tag.is_empty()
+        && tag.len() <= 128
+        && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{find, parse_taint};
+
+    #[track_caller]
+    fn expect(name: &str, good: &[&str], bad: &[&str]) {
+        let format = find(name).unwrap();
+        for text in good {
+            assert!((format.check)(text), "{name} should take {text:?}");
+        }
+        for text in bad {
+            assert!(!(format.check)(text), "{name} should refuse {text:?}");
+        }
+    }
+
+    #[test]
+    fn names_and_labels_follow_their_rules() {
+        let long = "a".repeat(64);
+        expect("dns-label", &["a", "master-1", "0"], &["", "-a", "a-", "A", "a.b", "a_b", &long, "ä"]);
+        expect("dns-name", &["a.b", "lab.internal"], &["", ".a", "a.", "a..b", "10.0.0.1"]);
+        expect("host", &["10.0.0.1", "api.lan"], &["10.0.0.256", "", "a b"]);
+        expect(
+            "label-key",
+            &["rack", "example.org/rack"],
+            &["", "/rack", "example.org/", "a/b/c", "-a", "Ex/ample"],
+        );
+        expect("label-value", &["", "r1", "A_b.c"], &["-", "a b", &long]);
+        expect(
+            "timezone",
+            &["UTC", "Europe/Vienna", "Etc/GMT+1"],
+            &["", "../etc", "Europe/", "/UTC", "Europe/..", "1"],
+        );
+    }
+
+    #[test]
+    fn keys_tokens_and_identifiers_follow_their_rules() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA ops@desk";
+        expect(
+            "ssh-public-key",
+            &[key],
+            &["", "ssh-ed25519", "-----BEGIN OPENSSH PRIVATE KEY-----", "ssh-rsa AAAA\nx"],
+        );
+        expect("token", &["abc"], &["", "a b", "a\n", "ä"]);
+        expect("hardware-id", &["S4 1x"], &["", " a", "a\tb"]);
+        expect("uuid", &["4c4c4544-0042-3510-8052-b4c04f4d3132"], &["4c4c45440042351080 52b4c04f4d3132", ""]);
+        expect("kubelet-arg", &["max-pods=110"], &["--max-pods=110", "max-pods", "max-pods=", "a=b c"]);
+        expect("sysctl-key", &["net.ipv4.ip_forward"], &["a", ".a", "a..b", "net/ipv4", "-p.a"]);
+        expect("sysctl-value", &["1", "1 2"], &["", " 1", "1\n2"]);
+    }
+
+    #[test]
+    fn pins_follow_their_rules() {
+        let hex = "0".repeat(64);
+        expect("sha256", &["", &hex], &["0", &hex.replace('0', "A")]);
+        expect("oci-digest", &["", &format!("sha256:{hex}")], &[&hex, "sha256:"]);
+        expect(
+            "url",
+            &["https://example.org/a", "http://10.0.0.1/x"],
+            &["https://", "ftp://a", "https://a b"],
+        );
+        expect("file-name", &["k3s", "a-b.tar.zst"], &["", "../k3s", "a/b", ".hidden"]);
+        expect("version", &["v1.28.9+k3s1"], &["1.28", "v", "vx", "v1/2"]);
+        let good = "ghcr.io/kube-vip/kube-vip:v0.8.7";
+        expect(
+            "image-reference",
+            &[good, "10.0.0.1:5000/a:b"],
+            &["kube-vip:v1", "ghcr.io/a", "ghcr.io/:v1", "ghcr.io/A:1"],
+        );
+    }
+
+    #[test]
+    fn taints_are_taken_apart() {
+        assert_eq!(parse_taint("a/b=c:NoSchedule"), Some(("a/b", "NoSchedule")));
+        assert_eq!(parse_taint("a:NoExecute"), Some(("a", "NoExecute")));
+        for text in ["a", "a:Nope", ":NoSchedule", "a=b c:NoSchedule", "a=b=c:NoSchedule"] {
+            assert_eq!(parse_taint(text), None, "{text}");
+        }
+    }
+}
