@@ -36,7 +36,7 @@ const TOKEN_FILES: &[&str] = &[
 ];
 
 /// A machine that is to be installed.
-pub struct Way {
+pub(super) struct Way {
     /// The machine with its medium; the empty disk and the network are put in by [`install_and_check`].
     pub machine: Machine,
     /// Network without the port of the health agent.
@@ -53,20 +53,28 @@ pub struct IsoBoot {
 }
 
 pub(super) fn iso_bios(context: &Context) -> Result<Figures> {
-    install_from_iso(context, IsoBoot { firmware: Firmware::Bios, name: "iso-bios" })
-        .map(|(figures, _)| figures)
+    let boot = IsoBoot { firmware: Firmware::Bios, name: "iso-bios" };
+    install_from_iso(context, boot, &mut nothing).map(|(figures, _)| figures)
 }
 
 pub(super) fn iso_uefi(context: &Context) -> Result<Figures> {
-    install_from_iso(context, IsoBoot { firmware: Firmware::Uefi, name: "iso-uefi" })
-        .map(|(figures, _)| figures)
+    let boot = IsoBoot { firmware: Firmware::Uefi, name: "iso-uefi" };
+    install_from_iso(context, boot, &mut nothing).map(|(figures, _)| figures)
+}
+
+/// Looks at the healthy node, which still runs; gets the loopback port of its health agent.
+pub type Inspect<'i> = &'i mut dyn FnMut(u16) -> Result<()>;
+
+/// An [`Inspect`] that looks at nothing.
+pub(super) fn nothing(_: u16) -> Result<()> {
+    Ok(())
 }
 
 /// Installs from the ISO and waits for the healthy node; gives durations and the node's report.
 ///
 /// # Errors
 /// Anything that is not as it should be; evidence is in the scenario's folder.
-pub fn install_from_iso(context: &Context, boot: IsoBoot) -> Result<(Figures, Report)> {
+pub fn install_from_iso(context: &Context, boot: IsoBoot, inspect: Inspect<'_>) -> Result<(Figures, Report)> {
     let dir = fresh_dir(context, boot.name)?;
     let cluster = adapt(&context.single, Changes::node("master-1"))?;
     let secrets = secrets();
@@ -88,12 +96,17 @@ pub fn install_from_iso(context: &Context, boot: IsoBoot) -> Result<(Figures, Re
             machine.drive(Drive::stick("medium", stick).boot(1))
         }
     };
-    install_and_check(context, &dir, Way { machine, network: Network::new(MAC) })
+    install_and_check(context, &dir, Way { machine, network: Network::new(MAC) }, inspect)
 }
 
 /// Adds an empty disk before everything else in the boot order, installs, reboots, waits for health, and searches for
 /// the planted secret.
-pub(super) fn install_and_check(context: &Context, dir: &Path, way: Way) -> Result<(Figures, Report)> {
+pub(super) fn install_and_check(
+    context: &Context,
+    dir: &Path,
+    way: Way,
+    inspect: Inspect<'_>,
+) -> Result<(Figures, Report)> {
     let disk = disk_of(context, &way.machine.name);
     make_disk(&disk, DISK_MIB)?;
     let port = free_port()?;
@@ -107,6 +120,7 @@ pub(super) fn install_and_check(context: &Context, dir: &Path, way: Way) -> Resu
         for (place, text) in heard {
             ensure_not_in(&text, CANARY, &place)?;
         }
+        inspect(port)?;
         ensure_not_in(vm.qmp().transcript().as_bytes(), CANARY, "QEMU's answers")?;
         Ok((with_agent_memory(figures, port)?, report))
     })?;

@@ -9,7 +9,7 @@ mod pxe;
 mod refusals;
 mod self_test;
 
-pub use install::{IsoBoot, Way, install_from_iso};
+pub use install::{Inspect, IsoBoot, install_from_iso};
 
 use crate::accel::Accel;
 use crate::machine::Echo;

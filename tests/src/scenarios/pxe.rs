@@ -1,6 +1,6 @@
 //! From the network: QEMU's own iPXE fetches the boot script by TFTP and all the rest by HTTP.
 
-use super::install::{Way, fresh_dir, install_and_check};
+use super::install::{Way, fresh_dir, install_and_check, nothing};
 use super::{Context, Figures};
 use crate::cluster::{Changes, MAC, adapt};
 use crate::machine::{Machine, Network, WEB_ADDRESS};
@@ -36,5 +36,5 @@ pub(super) fn run(context: &Context) -> Result<Figures> {
         ..Network::new(MAC)
     };
     let machine = Machine::new("pxe-bios").memory_mib(MEMORY_MIB);
-    install_and_check(context, &dir, Way { machine, network }).map(|(figures, _)| figures)
+    install_and_check(context, &dir, Way { machine, network }, &mut nothing).map(|(figures, _)| figures)
 }

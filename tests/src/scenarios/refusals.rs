@@ -94,7 +94,7 @@ const CASES: &[Case] = &[
         arguments: "metalstrap.disk=MS-ABSENT",
         spoil: "",
         exit: 3,
-        code: "E_DISK_NONE",
+        code: "E_DISK_NO_MATCH",
     },
     Case {
         name: "two-empty-disks",
