@@ -51,7 +51,7 @@ fn internal(input: &Input<'_>, proxy: &ProxyConfig) -> Result<String, RenderErro
     text.push_str("\nbackend k3s_servers\n    balance leastconn\n    option srvtcpka\n");
     text.push_str(API_CHECK);
     text.push_str(&servers(input, Role::Master, API_PORT)?);
-    text.push_str(&local("nbsrv(k3s_servers) lt 1"));
+    text.push_str(&local("{ nbsrv(k3s_servers) lt 1 }"));
     Ok(text)
 }
 
@@ -69,7 +69,7 @@ fn dmz(input: &Input<'_>, proxy: &ProxyConfig) -> Result<String, RenderError> {
         text.push_str("    default-server inter 5s fall 3 rise 2 check on-marked-down shutdown-sessions\n");
         text.push_str(&servers(input, Role::Worker, node_port)?);
     }
-    text.push_str(&local("nbsrv(ingress_http) lt 1"));
+    text.push_str(&local("{ nbsrv(ingress_http) lt 1 } or { nbsrv(ingress_https) lt 1 }"));
     Ok(text)
 }
 
@@ -123,7 +123,7 @@ frontend local
     bind 127.0.0.1:8404
     timeout client 10s
     monitor-uri /health
-    monitor fail if {{ {down} }}
+    monitor fail if {down}
     http-request use-service prometheus-exporter if {{ path /metrics }}
     stats enable
     stats uri /stats

@@ -1,4 +1,11 @@
 //! Node configs built by hand: a cluster with every kind of node, and a single machine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    dead_code,
+    reason = "shared by several test programs"
+)]
 
 use installer::render::{RenderContext, RenderedNode, render_node};
 use profiles::node::{
@@ -192,5 +199,44 @@ fn node(cluster: ClusterFacts, peers: Vec<Peer>, own: Peer, interfaces: Vec<Inte
         )]),
         kubernetes,
         peers,
+    }
+}
+
+/// Runs a command to its end with this input, in the test's own words when it cannot be run.
+pub fn run(argv: &[&str], stdin: &str) -> std::process::Output {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    let [program, args @ ..] = argv else { panic!("an empty command") };
+    let spawned = Command::new(program)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = spawned
+        .unwrap_or_else(|error| panic!("{program} cannot be run ({error}); `cargo xtask setup` installs it"));
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+/// The same in a network and mount namespace of its own, as root there; with `sudo` when the test is not root.
+pub fn run_in_namespace(argv: &[&str], stdin: &str) -> std::process::Output {
+    use std::os::unix::fs::MetadataExt;
+    let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    let enter: &[&str] = if root { &["unshare"] } else { &["sudo", "-n", "unshare"] };
+    run(&[enter, &["--net", "--mount"], argv].concat(), stdin)
+}
+
+/// Standard output and error, for messages and comparisons.
+pub fn said(output: &std::process::Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Writes the rendered files below a folder, as they would lie on the node.
+pub fn write_node(node: &RenderedNode, root: &std::path::Path) {
+    for file in &node.files {
+        let path = root.join(file.path.trim_start_matches('/'));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, file.contents.expose()).unwrap();
     }
 }
