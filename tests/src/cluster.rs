@@ -19,14 +19,12 @@ pub struct Changes {
     pub node: &'static str,
     /// Least memory that node asks for, in MiB.
     pub memory_min_mib: Option<i64>,
-    /// Puts the secret into the cluster file itself.
-    pub with_secret: bool,
 }
 
 impl Changes {
     /// Only the Ethernet address of `node` is changed.
     pub fn node(node: &'static str) -> Self {
-        Self { node, memory_min_mib: None, with_secret: false }
+        Self { node, memory_min_mib: None }
     }
 }
 
@@ -48,9 +46,6 @@ pub fn adapt(example: &str, changes: Changes) -> Result<String> {
     if let Some(mib) = changes.memory_min_mib {
         node.insert("memory_min_mib", value(mib));
     }
-    if changes.with_secret {
-        document["secrets"]["server_token"] = value(CANARY);
-    }
     Ok(document.to_string())
 }
 
@@ -61,7 +56,7 @@ pub fn secrets() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{CANARY, Changes, adapt};
+    use super::{CANARY, Changes, adapt, secrets};
 
     const EXAMPLE: &str = "version = 1 # kept\n\n[[nodes]]\nhostname = \"master-1\"\nmac = \"52:54:00:00:00:01\"\n\n\
         [[nodes]]\nhostname = \"proxy-1\"\nmac = \"52:54:00:00:00:02\"\n";
@@ -77,11 +72,9 @@ mod tests {
     }
 
     #[test]
-    fn puts_the_secret_into_the_file_only_when_asked() {
-        let changes = Changes { with_secret: true, ..Changes::node("master-1") };
-        let document: toml_edit::DocumentMut = adapt(EXAMPLE, changes).unwrap().parse().unwrap();
+    fn plants_the_canary_as_the_server_token() {
+        let document: toml_edit::DocumentMut = secrets().parse().unwrap();
         assert_eq!(document["secrets"]["server_token"].as_str(), Some(CANARY));
-        assert!(!adapt(EXAMPLE, Changes::node("master-1")).unwrap().contains(CANARY));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::install::{Way, fresh_dir, install_and_check, nothing};
 use super::{Context, Figures};
-use crate::cluster::{Changes, MAC, adapt};
+use crate::cluster::{Changes, MAC, adapt, secrets};
 use crate::machine::{Machine, Network, WEB_ADDRESS};
 use anyhow::{Context as _, Result};
 use std::fs;
@@ -19,9 +19,9 @@ pub(super) fn run(context: &Context) -> Result<Figures> {
     fs::create_dir(&tftp)
         .and_then(|()| fs::create_dir(&web))
         .context("making the folders of the PXE server")?;
-    let changes =
-        Changes { memory_min_mib: Some(MASTER_MIN_MIB), with_secret: true, ..Changes::node("master-1") };
+    let changes = Changes { memory_min_mib: Some(MASTER_MIN_MIB), ..Changes::node("master-1") };
     fs::write(web.join("cluster.toml"), adapt(&context.single, changes)?)?;
+    fs::write(web.join("secrets.toml"), secrets())?;
     // What an operator's DHCP server would say: where the folder is, and the further kernel arguments.
     let script = format!(
         "#!ipxe\ndhcp\nset base http://{WEB_ADDRESS}\nset extra metalstrap.config=http://{WEB_ADDRESS}/cluster.toml\n\

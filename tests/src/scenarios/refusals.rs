@@ -163,12 +163,20 @@ const CASES: &[Case] = &[
         code: "E_ARTEFACT_LENGTH",
     },
     Case {
+        name: "unreadable-config-medium",
+        cluster: Some(good),
+        arguments: PICK,
+        spoil: "break_volume",
+        exit: 4,
+        code: "E_CONFIG_UNREADABLE",
+    },
+    Case {
         name: "unreadable-medium",
         cluster: Some(good),
         arguments: PICK,
-        spoil: "writable $LIVE; rm $LIVE/image.json",
-        exit: 4,
-        code: "E_MEDIUM_UNREADABLE",
+        spoil: "break_file $LIVE/vmlinuz",
+        exit: 5,
+        code: "E_MEDIUM_IO",
     },
 ];
 
@@ -225,6 +233,7 @@ fn machine(context: &Context, dir: &Path) -> Result<Machine> {
         .network(Network::new(MAC));
     machine.serial_number = Some(MACHINE_SERIAL.to_owned());
     machine.limit_secs = 1500;
+    machine.allowed_signs = vec!["dev loop", "(loop"]; // what break_volume and break_file do
     machine.give_up_on = vec!["metalstrap: install complete", "metalstrap: cannot "];
     machine.kernel = Some(DirectKernel {
         kernel: context.image.live.join("vmlinuz"),
