@@ -5,7 +5,7 @@
 
 use crate::code::Code;
 use crate::diagnostic::Diagnostic;
-use crate::document::{At, Document};
+use crate::document::{At, DIAGNOSTICS_MAX, Document};
 use crate::format;
 use crate::path::KeyPath;
 use crate::text::excerpt;
@@ -25,7 +25,9 @@ pub(crate) struct Checked {
     /// The document without what was refused.
     pub value: Value,
     /// Where something was refused.
-    pub refused: Vec<KeyPath>,
+    refused: Vec<KeyPath>,
+    /// The list of problems was cut: nothing more can be said.
+    pub too_many: bool,
 }
 
 impl Checked {
@@ -59,9 +61,9 @@ pub(crate) fn structure(
     schema: &Value,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Checked {
-    let mut walk = Walk { document, schema, diagnostics, refused: Vec::new() };
+    let mut walk = Walk { document, schema, diagnostics, refused: Vec::new(), too_many: false };
     let value = walk.table(schema, document.root(), &KeyPath::root());
-    Checked { value, refused: walk.refused }
+    Checked { value, refused: walk.refused, too_many: walk.too_many }
 }
 
 /// The value of an integer of any base, if it fits.
@@ -74,14 +76,31 @@ struct Walk<'w, 't> {
     schema: &'w Value,
     diagnostics: &'w mut Vec<Diagnostic>,
     refused: Vec<KeyPath>,
+    too_many: bool,
 }
 
 impl<'w> Walk<'w, '_> {
-    fn refuse(&mut self, code: Code, path: &KeyPath, at: At, message: String) -> &mut Diagnostic {
-        self.refused.push(path.clone());
-        self.diagnostics.push(self.document.problem(code, path, at, message));
-        let last = self.diagnostics.len() - 1;
-        &mut self.diagnostics[last]
+    fn refuse(&mut self, code: Code, path: &KeyPath, at: At, message: String) {
+        self.refuse_with(code, path, at, message, None);
+    }
+
+    /// Refuses, with the nearest right spelling.
+    fn refuse_with(
+        &mut self,
+        code: Code,
+        path: &KeyPath,
+        at: At,
+        message: String,
+        suggestion: Option<String>,
+    ) {
+        if self.refused.len() < DIAGNOSTICS_MAX {
+            self.refused.push(path.clone());
+            let problem = self.document.problem(code, path, at, message);
+            self.diagnostics.push(Diagnostic { suggestion, ..problem });
+        } else if !self.too_many {
+            self.too_many = true;
+            self.diagnostics.push(self.document.too_many());
+        }
     }
 
     /// Follows `$ref` into the definitions.
@@ -159,7 +178,7 @@ impl<'w> Walk<'w, '_> {
         let home = self.home_of(key).filter(|_| suggestion.is_none());
         let message =
             home.map_or("unknown key".to_owned(), |home| format!("unknown key here, it belongs to {home}"));
-        self.refuse(Code::KeyUnknown, path, At::Key, message).suggestion = suggestion;
+        self.refuse_with(Code::KeyUnknown, path, At::Key, message, suggestion);
     }
 
     /// The table of the cluster file in which a key of this name exists, for a key that stands in the wrong one.
@@ -217,8 +236,8 @@ impl<'w> Walk<'w, '_> {
             }
             let list: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
             let message = format!("{} is not one of {}", excerpt(text), list.join(", "));
-            self.refuse(Code::ValueUnknown, path, At::Value, message).suggestion =
-                nearest(text, words.into_iter());
+            let suggestion = nearest(text, words.into_iter());
+            self.refuse_with(Code::ValueUnknown, path, At::Value, message, suggestion);
             return Value::Null;
         }
         let format = schema.get("format").and_then(Value::as_str).and_then(format::find);

@@ -8,7 +8,7 @@ use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Number of diagnostics of one file after which the rest is left out.
-const DIAGNOSTICS_MAX: usize = 1000;
+pub(crate) const DIAGNOSTICS_MAX: usize = 1000;
 
 /// A parsed TOML text with positions.
 #[derive(Debug)]
@@ -50,8 +50,7 @@ impl<'t> Document<'t> {
             diagnostics.push(document.at_offset(offset, code, &KeyPath::root(), message));
         }
         if errors.len() > DIAGNOSTICS_MAX {
-            let message = format!("{} further problems are not listed", errors.len() - DIAGNOSTICS_MAX);
-            diagnostics.push(document.at_offset(text.len(), Code::TooMany, &KeyPath::root(), message));
+            diagnostics.push(document.too_many());
             readable = false;
         }
         readable.then_some(document)
@@ -81,6 +80,12 @@ impl<'t> Document<'t> {
             At::Value,
             format!("the types refuse what the schema takes: {error}"),
         )
+    }
+
+    /// There are more problems than are listed.
+    pub(crate) fn too_many(&self) -> Diagnostic {
+        let message = format!("only the first {DIAGNOSTICS_MAX} problems are listed");
+        self.at_offset(self.text.len(), Code::TooMany, &KeyPath::root(), message)
     }
 
     fn at_offset(&self, offset: usize, code: Code, path: &KeyPath, message: String) -> Diagnostic {

@@ -123,9 +123,19 @@ formats! {
     }
     hardware_id HARDWARE_ID {
         name: "hardware-id",
-        expects: "a serial number (printable, no control characters, no white space at either end)",
+        expects: "an identifier as the hardware gives it (no control characters, no white space at either end)",
         pattern: "^[^\\s\\x00-\\x1f\\x7f]([^\\x00-\\x1f\\x7f]*[^\\s\\x00-\\x1f\\x7f])?$",
         check: |text| !text.is_empty() && text.trim() == text && !text.chars().any(char::is_control),
+        secret: false,
+    }
+    device_link DEVICE_LINK {
+        name: "device-link",
+        expects: "a link in /dev/disk/by-path (with or without the folder)",
+        pattern: "^(/dev/disk/by-path/)?[A-Za-z0-9][A-Za-z0-9:.,@_-]*$",
+        check: |text| {
+            let name = text.strip_prefix("/dev/disk/by-path/").unwrap_or(text);
+            is_word(name, |b| b":.,@_-".contains(&b))
+        },
         secret: false,
     }
     label_key LABEL_KEY {
@@ -395,6 +405,12 @@ mod tests {
         expect("token", &["abc"], &["", "a b", "a\n", "ä"]);
         expect("hardware-id", &["S4 1x"], &["", " a", "a\tb"]);
         expect("uuid", &["4c4c4544-0042-3510-8052-b4c04f4d3132"], &["4c4c45440042351080 52b4c04f4d3132", ""]);
+        let link = "pci-0000:00:17.0-ata-1";
+        expect(
+            "device-link",
+            &[link, &format!("/dev/disk/by-path/{link}")],
+            &["", "/dev/sda", "../sda", "a/b"],
+        );
         expect("kubelet-arg", &["max-pods=110"], &["--max-pods=110", "max-pods", "max-pods=", "a=b c"]);
         expect("sysctl-key", &["net.ipv4.ip_forward"], &["a", ".a", "a..b", "net/ipv4", "-p.a"]);
         expect("sysctl-value", &["1", "1 2"], &["", " 1", "1\n2"]);

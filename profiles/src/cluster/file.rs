@@ -273,7 +273,7 @@ pub struct DiskTable {
     pub wwn: Option<String>,
     /// Link in `/dev/disk/by-path`, with or without the folder.
     #[serde(default)]
-    #[schemars(schema_with = "format::hardware_id")]
+    #[schemars(schema_with = "format::device_link")]
     pub by_path: Option<String>,
     /// Serial number of the disk whose contents may be lost. Consent for that very disk.
     #[serde(default)]

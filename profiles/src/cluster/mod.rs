@@ -10,7 +10,7 @@ pub use resolve::ResolveError;
 
 use crate::check::{self, Checked};
 use crate::diagnostic::{Diagnostic, has_errors};
-use crate::document::Document;
+use crate::document::{DIAGNOSTICS_MAX, Document};
 use crate::node::{ClusterFacts, Identity, NodeSecrets, Role};
 use crate::path::KeyPath;
 use file::{NodeEntry, SecretsTable};
@@ -81,8 +81,15 @@ fn load_file(
     }
     let schema = crate::reference::cluster_schema();
     let checked = check::structure(&document, schema, diagnostics);
+    if checked.too_many {
+        return None;
+    }
     let view = View::new(&document, &checked);
     rules::validate(&view, beside, diagnostics);
+    if diagnostics.len() > DIAGNOSTICS_MAX {
+        diagnostics.truncate(DIAGNOSTICS_MAX);
+        diagnostics.push(document.too_many());
+    }
     typed(&document, &checked, diagnostics)
 }
 

@@ -103,8 +103,8 @@ pub(super) fn pools(view: &View<'_>, findings: &mut Findings<'_, '_>) {
             let message = format!("{pool} is not inside the cluster network {}", network.cidr.trunc());
             findings.value(Code::PoolInvalid, &path, message);
         }
-        let earlier = network.pools.iter().take(n);
-        for other in earlier.filter(|other| other.first <= pool.last && pool.first <= other.last) {
+        let mut earlier = network.pools.iter().take(n);
+        if let Some(other) = earlier.find(|other| other.first <= pool.last && pool.first <= other.last) {
             findings.value(Code::PoolInvalid, &path, format!("{pool} overlaps the pool {other}"));
         }
     }
