@@ -20,6 +20,8 @@ const RETRY: Duration = Duration::from_secs(2);
 /// The token does not belong to this cluster's CA, or a port is in use.
 pub async fn run(settings: Settings) -> Result<()> {
     tokio::select! {
+        // The handler must be there before READY=1 can be seen.
+        biased;
         () = stopped() => { log("stopping"); Ok(()) }
         result = join(settings) => result,
     }

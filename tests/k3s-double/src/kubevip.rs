@@ -136,6 +136,8 @@ pub fn run() -> Result<()> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let mut election = Election::new(&env)?;
         let result = tokio::select! {
+            // The handler must be there before READY=1 can be seen.
+            biased;
             () = stopped() => Ok(()),
             result = election.run() => result,
         };

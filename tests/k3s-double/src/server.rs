@@ -22,12 +22,23 @@ use std::time::Duration;
 
 /// While this file exists the API server stays down: lets a test see 503.
 const HOLD_VARIABLE: &str = "K3S_DOUBLE_HOLD_API";
+/// Under `server/`: present on a server that joined another one.
+const UPSTREAM_MARK: &str = "db/etcd/double-upstream";
 
 /// Runs until SIGTERM.
 ///
 /// # Errors
 /// Anything that keeps k3s from starting.
 pub async fn run(settings: Settings) -> Result<()> {
+    tokio::select! {
+        // The handler must be there before READY=1 can be seen.
+        biased;
+        () = stopped() => { log("stopping"); Ok(()) }
+        result = start(settings) => result,
+    }
+}
+
+async fn start(settings: Settings) -> Result<()> {
     let joining = if settings.initialised { None } else { settings.server.clone() };
     let (upstream, agent_password) = match (&joining, &settings.server) {
         (Some(endpoint), _) => {
@@ -35,7 +46,7 @@ pub async fn run(settings: Settings) -> Result<()> {
             (Some(joined.0), Some(joined.1))
         }
         // A restarted member that once joined: the objects are still with the other server.
-        (None, Some(endpoint)) if settings.paths.server("db/etcd/double-upstream").exists() => {
+        (None, Some(endpoint)) if settings.paths.server(UPSTREAM_MARK).exists() => {
             (Some(server_client(&settings, endpoint).await?), None)
         }
         _ => (None, None),
@@ -50,6 +61,11 @@ pub async fn run(settings: Settings) -> Result<()> {
     ];
     let peers =
         [bootstrap::etcd_tls(&settings, &authorities)?, bootstrap::etcd_tls(&settings, &authorities)?];
+    if upstream.is_some() {
+        // Before the store: a member that was interrupted while joining must never come up as a cluster of its own.
+        let text = b"the objects are with the server in config.yaml\n";
+        files::write(&settings.paths.server(UPSTREAM_MARK), 0o600, text)?;
+    }
     let store = open_store(&settings)?;
     let shared = Arc::new(Shared::new(settings.clone(), authorities, passwords, upstream, store));
 
@@ -79,19 +95,21 @@ pub async fn run(settings: Settings) -> Result<()> {
     wait_for_hold().await;
     shared.api_up.store(true, Ordering::SeqCst);
     let lead = tokio::spawn(control(shared.clone()));
+    tokio::select! {
+        result = node => result.context("the kubelet stand-in ended")?,
+        result = lead => result.context("the control loop ended"),
+        result = notify_when_ready(&shared) => result,
+    }
+}
+
+/// Sends READY=1 once, then waits for ever.
+async fn notify_when_ready(shared: &Shared) -> Result<()> {
     while !shared.ready() {
-        if stop_or(Duration::from_millis(200)).await {
-            return Ok(());
-        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).context("notifying systemd")?;
-    log(format!("server {} is ready", settings.node_name));
-    tokio::select! {
-        () = stopped() => log("stopping"),
-        result = node => return result.context("the kubelet stand-in ended")?,
-        result = lead => result.context("the control loop ended")?,
-    }
-    Ok(())
+    log(format!("server {} is ready", shared.settings.node_name));
+    std::future::pending().await
 }
 
 /// A loopback address.
@@ -107,11 +125,6 @@ pub async fn stopped() {
         return;
     };
     tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-}
-
-/// Waits a while; true when the process shall stop.
-pub async fn stop_or(time: Duration) -> bool {
-    tokio::select! { () = stopped() => true, () = tokio::time::sleep(time) => false }
 }
 
 async fn wait_for_hold() {
@@ -243,11 +256,7 @@ async fn join_members(settings: &Settings, upstream: &Client) -> Result<()> {
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    files::write(
-        &settings.paths.server("db/etcd/double-upstream"),
-        0o600,
-        b"the objects are with the server in config.yaml\n",
-    )
+    Ok(())
 }
 
 /// Every second: quorum, promotion of learners, and what the server writes on Node objects.
