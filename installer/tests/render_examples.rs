@@ -1,5 +1,5 @@
 //! Every node of the shipped example clusters can be rendered, from the file an operator copies.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "helpers of tests")]
 
 mod render_support;
 

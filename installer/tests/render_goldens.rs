@@ -1,6 +1,6 @@
 //! Every file of every kind of node, byte for byte. `METALSTRAP_UPDATE_GOLDENS=1 cargo test -p installer --test
 //! render_goldens` writes them anew; the diff is then part of the review.
-#![allow(clippy::disallowed_methods, reason = "a test keeps its own golden files")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test keeps its own golden files")]
 
 mod render_support;
 

@@ -1,6 +1,6 @@
 //! The rendered firewall against real packets: namespaces stand for the machines around one node, with what kube-proxy
 //! does to NodePorts. Each table is first run without rules, where everything must be open: else it proves nothing.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "helpers of tests")]
 
 mod render_support;
 

@@ -1,6 +1,6 @@
 //! The rendered files against the programs that will read them. A missing program fails the test: it is installed by
 //! `cargo xtask setup`. Each check is shown to refuse a broken copy first, so that it cannot pass by looking away.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "helpers of tests")]
 
 mod render_support;
 
