@@ -147,3 +147,23 @@ fn make_artifacts_gives_the_same_bytes_and_pins_that_fit() {
         assert!(pins.contains(&format!("length = {}\n", std::fs::metadata(path).unwrap().len())), "{name}");
     }
 }
+
+#[test]
+fn takes_the_files_that_our_own_renderer_writes() {
+    let goldens = concat!(env!("CARGO_MANIFEST_DIR"), "/../../installer/tests/goldens/render");
+    for (name, role, address) in
+        [("master-joining", "server", "10.0.0.12/22"), ("worker", "agent", "10.0.0.21/22")]
+    {
+        let machine = Machine::alone(address);
+        let text = std::fs::read_to_string(format!("{goldens}/{name}/etc/rancher/k3s/config.yaml")).unwrap();
+        // The kernel parameters are those of the machine the test runs on.
+        let text = text.replace("protect-kernel-defaults: true", "protect-kernel-defaults: false");
+        machine.write("/etc/resolv.conf", 0o644, "");
+        for file in ["server-token", "agent-token"] {
+            machine.write(&format!("/etc/rancher/k3s/{file}"), 0o600, "secret");
+        }
+        // The unknown key shows that the file was read to its end: it is the only thing refused.
+        let said = refused(&machine, role, &format!("{text}canary: true\n"));
+        assert_eq!(said, ["canary: unknown key; k3s would skip it with a warning"], "{name}");
+    }
+}
