@@ -6,7 +6,12 @@ use crate::exit::{ExitCode, ExitWith, Failure};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::io::Write;
 
+pub mod check;
+pub mod cluster;
 pub mod completion;
+pub mod disks;
+pub mod init;
+pub mod inventory;
 
 /// Turns bare machines into nodes of a highly available k3s cluster on Debian 12.
 #[derive(Debug, Parser)]
@@ -47,6 +52,14 @@ pub enum OutputFormat {
 /// One variant per command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a commented cluster file and new secrets to start from.
+    Init(init::Args),
+    /// Show everything that is wrong with a cluster file.
+    Check(check::Args),
+    /// Show what this machine is made of.
+    Inventory(inventory::Args),
+    /// Show every disk, and why it would or would not be taken.
+    Disks(disks::Args),
     /// Print the completion script of a shell.
     Completion(completion::Args),
 }
@@ -55,6 +68,10 @@ pub enum Command {
 fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
     let global = &cli.global;
     match &cli.command {
+        Command::Init(args) => init::run(args, global),
+        Command::Check(args) => check::run(args, global),
+        Command::Inventory(args) => inventory::run(args, global),
+        Command::Disks(args) => disks::run(args, global),
         Command::Completion(args) => completion::run(args, global),
     }
 }
@@ -65,6 +82,7 @@ where
     I: IntoIterator<Item = T>,
     T: Into<std::ffi::OsString> + Clone,
 {
+    start_logging();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -104,6 +122,21 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let mut text = serde_json::to_vec_pretty(value).exit_with(ExitCode::Unknown)?;
     text.push(b'\n');
     print_bytes(&text)
+}
+
+/// Logs go to standard error, from `warn` on; `METALSTRAP_LOG` takes a filter such as `debug` or `sysio=debug`.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_env_var("METALSTRAP_LOG")
+        .with_default_directive(tracing::Level::WARN.into())
+        .from_env_lossy();
+    let logging = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .try_init();
+    // A second run in one process, as in tests, finds the first one's logging: good enough.
+    drop(logging);
 }
 
 /// The one place where an error is shown.

@@ -1,0 +1,259 @@
+//! The kernel's arguments that are ours.
+
+use crate::exit::ExitCode;
+use crate::inventory::sanitise;
+use crate::refusal::Refusal;
+use sysio::sysfs::SysRoot;
+
+/// Every `metalstrap.*` argument of the contract, whoever reads it.
+const KNOWN: [&str; 13] = [
+    "config",
+    "debug",
+    "disk",
+    "halt_if_installed",
+    "medium",
+    "mode",
+    "node",
+    "slot",
+    "slotname",
+    "state",
+    "sums",
+    "url",
+    "wipe",
+];
+
+/// Likeness from which on a name is worth suggesting.
+const SUGGEST_FROM: f64 = 0.7;
+
+/// What the live system does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Install and reboot.
+    #[default]
+    Install,
+    /// Print the plan and stop.
+    Plan,
+    /// Do nothing.
+    Wait,
+    /// Do nothing, for repairs.
+    Rescue,
+}
+
+/// Value of `metalstrap.config=`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigLocation {
+    /// `label:NAME`.
+    Label(String),
+    /// `http://…` or `https://…`, with placeholders.
+    Url(String),
+}
+
+/// The arguments the installer reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelArgs {
+    /// `metalstrap.mode=`.
+    pub mode: Mode,
+    /// `metalstrap.config=`.
+    pub config: Option<ConfigLocation>,
+    /// `metalstrap.node=`.
+    pub node: Option<String>,
+    /// `metalstrap.disk=`.
+    pub disk: Option<String>,
+    /// `metalstrap.wipe=`.
+    pub wipe: Option<String>,
+    /// `metalstrap.url=`: folder the live files came from.
+    pub url: Option<String>,
+    /// `metalstrap.halt_if_installed`.
+    pub halt_if_installed: bool,
+    /// `metalstrap.debug`.
+    pub debug: bool,
+    /// True when the system runs from a slot of an installed disk.
+    pub installed: bool,
+    /// Arguments that look like ours and are not.
+    pub warnings: Vec<String>,
+}
+
+/// Reads `/proc/cmdline` below `sys`.
+///
+/// # Errors
+/// `E_ARGUMENT` for a value that cannot be meant.
+pub fn read_kernel_args(sys: &SysRoot) -> Result<KernelArgs, Refusal> {
+    parse_kernel_args(&sys.read_raw("/proc/cmdline").unwrap_or_default())
+}
+
+/// Reads a kernel command line. Values may be quoted as the kernel allows (`a="b c"`, `"a=b c"`); the last one of a name wins.
+///
+/// # Errors
+/// `E_ARGUMENT` for a value that cannot be meant.
+pub fn parse_kernel_args(line: &str) -> Result<KernelArgs, Refusal> {
+    let mut args = KernelArgs::default();
+    for word in split_words(line) {
+        let Some(ours) = word.strip_prefix("metalstrap.") else { continue };
+        let (name, value) = ours.split_once('=').map_or((ours, None), |(name, value)| (name, Some(value)));
+        take(&mut args, name, value)?;
+    }
+    Ok(args)
+}
+
+fn take(args: &mut KernelArgs, name: &str, value: Option<&str>) -> Result<(), Refusal> {
+    match name {
+        "mode" => args.mode = parse_mode(required(name, value)?)?,
+        "config" => args.config = Some(parse_location(required(name, value)?)?),
+        "node" => args.node = Some(required(name, value)?.to_owned()),
+        "disk" => args.disk = Some(required(name, value)?.to_owned()),
+        "wipe" => args.wipe = Some(required(name, value)?.to_owned()),
+        "url" => args.url = Some(required(name, value)?.to_owned()),
+        "slot" => args.installed = true,
+        "halt_if_installed" => args.halt_if_installed = parse_switch(name, value)?,
+        "debug" => args.debug = parse_switch(name, value)?,
+        known if KNOWN.contains(&known) => {}
+        unknown => args.warnings.push(render_unknown(unknown)),
+    }
+    Ok(())
+}
+
+fn required<'v>(name: &str, value: Option<&'v str>) -> Result<&'v str, Refusal> {
+    value.filter(|v| !v.is_empty()).ok_or_else(|| refuse(format!("metalstrap.{name} needs a value")))
+}
+
+fn refuse(message: String) -> Refusal {
+    Refusal::new("E_ARGUMENT", ExitCode::InvalidInput, message)
+}
+
+fn parse_mode(value: &str) -> Result<Mode, Refusal> {
+    match value {
+        "install" => Ok(Mode::Install),
+        "plan" => Ok(Mode::Plan),
+        "wait" => Ok(Mode::Wait),
+        "rescue" => Ok(Mode::Rescue),
+        other => Err(refuse(format!(
+            "metalstrap.mode has the value \"{}\", expected install, plan, wait or rescue",
+            sanitise(other)
+        ))),
+    }
+}
+
+fn parse_location(value: &str) -> Result<ConfigLocation, Refusal> {
+    if let Some(label) = value.strip_prefix("label:").filter(|label| !label.is_empty()) {
+        return Ok(ConfigLocation::Label(label.to_owned()));
+    }
+    if ["http://", "https://"]
+        .iter()
+        .any(|scheme| value.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))
+    {
+        return Ok(ConfigLocation::Url(value.to_owned()));
+    }
+    Err(refuse(format!(
+        "metalstrap.config has the value \"{}\", expected http://…, https://… or label:NAME",
+        sanitise(value)
+    )))
+}
+
+fn parse_switch(name: &str, value: Option<&str>) -> Result<bool, Refusal> {
+    match value {
+        None | Some("1" | "yes" | "true" | "on") => Ok(true),
+        Some("0" | "no" | "false" | "off") => Ok(false),
+        Some(other) => {
+            Err(refuse(format!("metalstrap.{name} has the value \"{}\", expected 1 or 0", sanitise(other))))
+        }
+    }
+}
+
+fn render_unknown(name: &str) -> String {
+    let nearest = KNOWN
+        .iter()
+        .map(|known| (strsim::jaro_winkler(name, known), known))
+        .filter(|(likeness, _)| *likeness >= SUGGEST_FROM)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let hint = nearest.map(|(_, known)| format!(", did you mean metalstrap.{known}?")).unwrap_or_default();
+    format!("unknown kernel argument metalstrap.{}{hint}", sanitise(name))
+}
+
+/// Words of a command line, with the kernel's quotes taken off.
+fn split_words(line: &str) -> Vec<String> {
+    let (mut words, mut word) = (Vec::new(), String::new());
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            c if c.is_whitespace() && !quoted => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            c => word.push(c),
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_every_argument_of_the_installer() {
+        let line = "BOOT_IMAGE=/live/vmlinuz boot=metalstrap metalstrap.medium=LABEL=METALSTRAP_ISO metalstrap.mode=plan \
+                    metalstrap.config=http://10.0.0.1/c/${mac}.toml metalstrap.node=master-1 metalstrap.disk=\"A B\" \
+                    \"metalstrap.wipe=A B\" metalstrap.halt_if_installed metalstrap.debug=0 quiet\n";
+        let args = parse_kernel_args(line).unwrap();
+        assert_eq!(args.mode, Mode::Plan);
+        assert_eq!(args.config, Some(ConfigLocation::Url("http://10.0.0.1/c/${mac}.toml".to_owned())));
+        assert_eq!(
+            (args.node.as_deref(), args.disk.as_deref(), args.wipe.as_deref()),
+            (Some("master-1"), Some("A B"), Some("A B"))
+        );
+        assert_eq!((args.halt_if_installed, args.debug, args.installed), (true, false, false));
+        assert_eq!(args.warnings, Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_last_value_of_a_name_wins() {
+        let args = parse_kernel_args("metalstrap.config=label:ONE metalstrap.config=label:TWO").unwrap();
+        assert_eq!(args.config, Some(ConfigLocation::Label("TWO".to_owned())));
+        assert_eq!(parse_kernel_args("").unwrap(), KernelArgs::default());
+    }
+
+    #[test]
+    fn a_misspelt_argument_is_a_warning_with_the_nearest_name() {
+        let args = parse_kernel_args("metalstrap.nod=a metalstrap.xyzzy metalstrapnode=b").unwrap();
+        assert_eq!(
+            args.warnings,
+            [
+                "unknown kernel argument metalstrap.nod, did you mean metalstrap.node?",
+                "unknown kernel argument metalstrap.xyzzy"
+            ]
+        );
+    }
+
+    #[test]
+    fn values_that_cannot_be_meant_are_refused() {
+        let cases = [
+            (
+                "metalstrap.mode=instal",
+                "metalstrap.mode has the value \"instal\", expected install, plan, wait or rescue",
+            ),
+            ("metalstrap.mode", "metalstrap.mode needs a value"),
+            ("metalstrap.wipe=", "metalstrap.wipe needs a value"),
+            ("metalstrap.debug=perhaps", "metalstrap.debug has the value \"perhaps\", expected 1 or 0"),
+            (
+                "metalstrap.config=ftp://x",
+                "metalstrap.config has the value \"ftp://x\", expected http://…, https://… or label:NAME",
+            ),
+            (
+                "metalstrap.config=label:",
+                "metalstrap.config has the value \"label:\", expected http://…, https://… or label:NAME",
+            ),
+        ];
+        for (line, message) in cases {
+            let refusal = parse_kernel_args(line).unwrap_err();
+            assert_eq!(
+                (refusal.code, refusal.exit, refusal.message.as_str()),
+                ("E_ARGUMENT", ExitCode::InvalidInput, message)
+            );
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The lines of the contract. Pure.
+
+use crate::exit::ExitCode;
+use crate::inventory::sanitise;
+use crate::refusal::Refusal;
+use std::time::Duration;
+
+/// A phase begins.
+pub fn render_phase(number: usize, count: usize, name: &str) -> String {
+    format!("metalstrap: phase ({number}/{count}) {name}")
+}
+
+/// A phase is done.
+pub fn render_done(number: usize, count: usize, name: &str, took: Duration) -> String {
+    format!("metalstrap: phase ({number}/{count}) {name} done in {:.1} s", took.as_secs_f64())
+}
+
+/// Something is not as it should be, and the program goes on.
+pub fn render_warning(text: &str) -> String {
+    format!("metalstrap: warning: {}", sanitise(text))
+}
+
+/// The program will not go on: the sentence, then every candidate.
+pub fn render_refused(refusal: &Refusal) -> Vec<String> {
+    let head = format!("metalstrap: refused: {}: {}", refusal.code, sanitise(&refusal.message));
+    std::iter::once(head)
+        .chain(refusal.details.iter().map(|line| format!("metalstrap:   {}", sanitise(line))))
+        .collect()
+}
+
+/// The last line of a program that failed.
+pub fn render_stopped(exit: ExitCode) -> String {
+    let disk = if exit == ExitCode::DiskTouched { "the disk was touched" } else { "nothing was written" };
+    format!("metalstrap: stopped with exit code {exit}, {disk}")
+}
+
+/// The install is complete.
+pub fn render_installed(disk: &str) -> String {
+    format!("metalstrap: install complete on {disk}, rebooting")
+}
+
+/// The machine is installed already.
+pub fn render_handover(disk: &str) -> String {
+    format!("metalstrap: handing over to the system installed on {disk}, nothing written")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_are_those_of_the_contract() {
+        assert_eq!(render_phase(2, 9, "partition"), "metalstrap: phase (2/9) partition");
+        let done = render_done(2, 9, "partition", Duration::from_millis(1449));
+        assert_eq!(done, "metalstrap: phase (2/9) partition done in 1.4 s");
+        assert_eq!(
+            render_stopped(ExitCode::InvalidInput),
+            "metalstrap: stopped with exit code 2, nothing was written"
+        );
+        assert_eq!(
+            render_stopped(ExitCode::DiskTouched),
+            "metalstrap: stopped with exit code 7, the disk was touched"
+        );
+        assert_eq!(render_installed("/dev/vda"), "metalstrap: install complete on /dev/vda, rebooting");
+        let handover = "metalstrap: handing over to the system installed on /dev/vda, nothing written";
+        assert_eq!(render_handover("/dev/vda"), handover);
+    }
+
+    #[test]
+    fn a_refusal_lists_its_candidates_and_no_control_character() {
+        let refusal = Refusal::new("E_DISK_NONE", ExitCode::UnsupportedHardware, "no disk")
+            .with_details(["/dev/sda: \x1b[2J".to_owned()]);
+        assert_eq!(
+            render_refused(&refusal),
+            ["metalstrap: refused: E_DISK_NONE: no disk", "metalstrap:   /dev/sda: \\u{1b}[2J"]
+        );
+    }
+}

@@ -1,0 +1,95 @@
+//! Why no disk is taken.
+
+use super::verdict::{DiskVerdict, Obstacle, render_verdicts};
+use crate::exit::ExitCode;
+use crate::refusal::Refusal;
+
+/// No disk is taken, with the verdict over every disk.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct DiskRefusal {
+    /// Stable code.
+    pub code: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// Verdict over every disk, by path.
+    pub verdicts: Vec<DiskVerdict>,
+}
+
+/// A code, how near its disk is to being usable, and what to do.
+struct Outcome {
+    code: &'static str,
+    advice: &'static str,
+}
+
+impl DiskRefusal {
+    /// No disk may be taken. The code is that of the disk that comes nearest.
+    pub(super) fn none(named: Option<&str>, verdicts: Vec<DiskVerdict>) -> Self {
+        let is_named = |v: &&DiskVerdict| !matches!(v.obstacle, Some(Obstacle::NotSelected { .. }));
+        let nearest = verdicts.iter().filter(is_named).filter_map(|v| v.obstacle.as_ref()).max();
+        // The medium is no candidate, so nobody asked for it unless by name.
+        let nearest = nearest.filter(|o| named.is_some() || !matches!(o, Obstacle::BootMedium {}));
+        let (code, message) = match (nearest, named) {
+            (Some(obstacle), Some(selector)) => {
+                let outcome = outcome_of(obstacle);
+                (outcome.code, format!("the disk asked for ({selector}) cannot be taken: {}", outcome.advice))
+            }
+            (Some(obstacle), None) => {
+                let outcome = outcome_of(obstacle);
+                (outcome.code, format!("no disk can be taken: {}", outcome.advice))
+            }
+            (None, Some(selector)) => (
+                "E_DISK_NO_MATCH",
+                format!("no disk has {selector}; correct the selector or attach the disk"),
+            ),
+            (None, None) => ("E_DISK_NONE", "this machine has no disk to install to; attach one".to_owned()),
+        };
+        Self { code, message, verdicts }
+    }
+
+    /// More than one disk may be taken.
+    pub(super) fn ambiguous(named: Option<&str>, count: usize, verdicts: Vec<DiskVerdict>) -> Self {
+        let message = match named {
+            Some(selector) => {
+                format!("{count} disks fit {selector}; name one by a serial or path that no other has")
+            }
+            None => format!(
+                "{count} disks can be taken; name one with disk.serial in the cluster file or metalstrap.disk=SERIAL"
+            ),
+        };
+        Self { code: "E_DISK_AMBIGUOUS", message, verdicts }
+    }
+
+    /// Exit code of every disk refusal: this machine, with what is on it, cannot become that node.
+    pub fn exit(&self) -> ExitCode {
+        ExitCode::UnsupportedHardware
+    }
+}
+
+fn outcome_of(obstacle: &Obstacle) -> Outcome {
+    let (code, advice) = match obstacle {
+        Obstacle::BootMedium {} => ("E_DISK_BOOT_MEDIUM", "the live system or its configuration is on it"),
+        Obstacle::Removable {} => ("E_DISK_REMOVABLE", "removable disks are never taken"),
+        Obstacle::ReadOnly {} => ("E_DISK_READ_ONLY", "it is read-only"),
+        Obstacle::Busy { .. } => ("E_DISK_BUSY", "it is in use"),
+        Obstacle::SectorSize { .. } => ("E_DISK_SECTOR_SIZE", "its sector size is not supported"),
+        Obstacle::TooSmall { .. } => ("E_DISK_TOO_SMALL", "it is too small for this role"),
+        Obstacle::HasData { .. } => (
+            "E_DISK_HAS_DATA",
+            "it holds data; to lose that for good set disk.wipe to its serial, or metalstrap.wipe=SERIAL",
+        ),
+        Obstacle::WipeMismatch { .. } => (
+            "E_DISK_WIPE_MISMATCH",
+            "it holds data, and wipe does not name this very disk by a serial of its own",
+        ),
+        Obstacle::NotSelected { .. } => ("E_DISK_NO_MATCH", "it is not the disk asked for"),
+    };
+    Outcome { code, advice }
+}
+
+impl From<DiskRefusal> for Refusal {
+    fn from(refusal: DiskRefusal) -> Self {
+        let exit = refusal.exit();
+        Self::new(refusal.code, exit, refusal.message).with_details(render_verdicts(&refusal.verdicts))
+    }
+}
