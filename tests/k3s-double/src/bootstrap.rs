@@ -74,9 +74,11 @@ pub fn passwords(settings: &Settings, authorities: &Authorities, agent: Option<S
     };
     let agent = agent.or_else(|| settings.agent_token.clone()).unwrap_or_else(|| server.clone());
     files::write(&token_file, 0o600, format!("K10{hash}::server:{}\n", server.expose()).as_bytes())?;
-    let agent_text = agent.expose().rsplit("::node:").next().unwrap_or_default();
-    files::write(&paths.server("agent-token"), 0o600, format!("K10{hash}::node:{agent_text}\n").as_bytes())?;
-    let agent = Secret::new(agent_text);
+    files::write(
+        &paths.server("agent-token"),
+        0o600,
+        format!("K10{hash}::node:{}\n", agent.expose()).as_bytes(),
+    )?;
     let link = paths.server("node-token");
     if std::fs::symlink_metadata(&link).is_err() {
         std::os::unix::fs::symlink("token", &link)?;

@@ -52,6 +52,10 @@ fn refuses_what_k3s_rejects_and_what_it_would_ignore() {
             long.as_str(),
             "token: is of the K10 form, but no server-ca.crt is placed in server/tls: its hash cannot be known yet",
         ),
+        (
+            "agent-token: K10abc::node:x\n",
+            "agent-token: is of the K10 form; a server takes it as the bare password, and no agent could join with it",
+        ),
         ("token-file: /etc/none\n", "token-file: file /etc/none cannot be read"),
         ("token-file: /etc/open\n", "token-file: /etc/open has mode 0644, must be 0600"),
         (

@@ -103,6 +103,12 @@ pub fn check(role: Role, values: &Values, paths: &Paths, problems: &mut Vec<Prob
     kernel(&mut check);
     let token = token(&mut check, role, &paths);
     let agent_token = secret(&mut check, "agent-token", &paths);
+    if agent_token.as_ref().is_some_and(|t| t.expose().starts_with("K10")) {
+        check.refuse(
+            "agent-token",
+            "is of the K10 form; a server takes it as the bare password, and no agent could join with it",
+        );
+    }
     let server = server(&mut check, role, token.is_some());
     let backend = values.text("flannel-backend").unwrap_or("vxlan");
     if !["none", "vxlan", "host-gw", "wireguard-native"].contains(&backend) {
