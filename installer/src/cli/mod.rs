@@ -4,14 +4,16 @@
 
 use crate::exit::{ExitCode, ExitWith, Failure};
 use clap::{Parser, Subcommand, ValueEnum};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 pub mod check;
 pub mod cluster;
 pub mod completion;
 pub mod disks;
 pub mod init;
+pub mod install;
 pub mod inventory;
+pub mod plan;
 
 /// Turns bare machines into nodes of a highly available k3s cluster on Debian 12.
 #[derive(Debug, Parser)]
@@ -60,6 +62,10 @@ pub enum Command {
     Inventory(inventory::Args),
     /// Show every disk, and why it would or would not be taken.
     Disks(disks::Args),
+    /// Show everything an install would do, without root and without writing.
+    Plan(plan::Args),
+    /// Install this machine.
+    Install(install::Args),
     /// Print the completion script of a shell.
     Completion(completion::Args),
 }
@@ -72,6 +78,8 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Check(args) => check::run(args, global),
         Command::Inventory(args) => inventory::run(args, global),
         Command::Disks(args) => disks::run(args, global),
+        Command::Plan(args) => plan::run(args, global),
+        Command::Install(args) => install::run(args, global),
         Command::Completion(args) => completion::run(args, global),
     }
 }
@@ -133,6 +141,7 @@ fn start_logging() {
     let logging = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .without_time()
         .try_init();
     // A second run in one process, as in tests, finds the first one's logging: good enough.

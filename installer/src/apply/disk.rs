@@ -1,0 +1,130 @@
+//! Steps on the disk itself: mark, table, file systems, root slot.
+
+use super::check::{unreadable, wrong_hash};
+use super::partitions::wait_partitions;
+use super::{Run, StepError};
+use crate::exit::ExitCode;
+use crate::plan::Step;
+use crate::plan::boot::Slot;
+use crate::plan::layout::{ByteRange, PartitionRole};
+use crate::plan::mark::{parse_mark, render_mark};
+use std::fs::File;
+use std::time::Duration;
+use sysio::block::BlockDevice;
+use sysio::command::Cmd;
+use sysio::files::FileError;
+use uuid::Uuid;
+
+/// Label of the FAT. Not `METALSTRAP`: that is how a config medium is recognised.
+const ESP_LABEL: &str = "MSTRAP-ESP";
+/// Label of the state's ext4.
+const STATE_LABEL: &str = "metalstrap-state";
+/// Making a file system on a slow, large disk.
+const MKFS_LIMIT: Duration = Duration::from_secs(600);
+
+/// The partition of a slot.
+pub(crate) fn slot_role(slot: Slot) -> PartitionRole {
+    match slot {
+        Slot::A => PartitionRole::RootA,
+        Slot::B => PartitionRole::RootB,
+    }
+}
+
+impl Run<'_> {
+    /// The first write. From here on the disk is touched.
+    pub(super) fn write_mark(&mut self, install: Uuid, at: ByteRange) -> Result<(), StepError> {
+        let device = BlockDevice::open_exclusive(self.disk_path())?;
+        self.touched = true;
+        device.write_at(at.offset_bytes, &render_mark(install))?;
+        device.drop_cache(at.offset_bytes, at.length_bytes)?;
+        let mut block = vec![0; usize::try_from(at.length_bytes).unwrap_or_default()];
+        device.read_at(at.offset_bytes, &mut block)?;
+        if parse_mark(&block) == Some(install) {
+            Ok(())
+        } else {
+            Err(StepError::read_back(format!("{} does not keep the unfinished mark", self.plan().disk.path)))
+        }
+    }
+
+    pub(super) fn erase(&mut self, ranges: &[ByteRange]) -> Result<(), StepError> {
+        let device = BlockDevice::open_exclusive(self.disk_path())?;
+        for range in ranges {
+            device.write_zeros(range.offset_bytes, range.length_bytes)?;
+        }
+        Ok(device.drop_cache(0, device.size_bytes())?)
+    }
+
+    /// sfdisk takes the disk exclusively and the lock that udev honours.
+    pub(super) fn write_table(&mut self) -> Result<(), StepError> {
+        Cmd::new("sfdisk")
+            .args(["--quiet", "--lock=yes", "--wipe=always", "--wipe-partitions=always"])
+            .arg(self.disk_path())
+            .stdin(self.plan().layout.sfdisk_script())
+            .run()?;
+        Ok(BlockDevice::open_exclusive(self.disk_path())?.flush()?)
+    }
+
+    pub(super) fn wait_partitions(&mut self) -> Result<(), StepError> {
+        self.nodes = wait_partitions(self.disk_path(), &self.plan().layout)?;
+        Ok(())
+    }
+
+    pub(super) fn make_esp(&mut self, volume: &str) -> Result<(), StepError> {
+        let node = self.node(PartitionRole::Esp)?;
+        let volume = volume.replace('-', "");
+        Cmd::new("mkfs.vfat")
+            .args(["-F", "32", "-n", ESP_LABEL, "-i", &volume])
+            .arg(node)
+            .time_limit(MKFS_LIMIT)
+            .run()?;
+        self.esp()?.flush()
+    }
+
+    pub(super) fn make_state(&mut self, uuid: Uuid) -> Result<(), StepError> {
+        let node = self.node(PartitionRole::State)?;
+        Cmd::new("mkfs.ext4")
+            .args(["-q", "-F", "-m", "1", "-L", STATE_LABEL, "-U", &uuid.to_string()])
+            .arg(node)
+            .time_limit(MKFS_LIMIT)
+            .run()?;
+        Ok(BlockDevice::open_exclusive(node)?.flush()?)
+    }
+
+    /// Copies the root image and hashes what it reads, so that a medium that changes under us is found here.
+    pub(super) fn copy_root(
+        &mut self,
+        step: &Step,
+        slot: Slot,
+        length: Option<u64>,
+        sha256: Option<&str>,
+    ) -> Result<(), StepError> {
+        let path = self.sources.live.join("root.squashfs");
+        let (Some(length), Some(sha256)) = (length, sha256) else {
+            let text = format!("{}: image.json gives no length and hash", path.display());
+            return Err(StepError::text("E_ARTEFACT_MISSING", ExitCode::Download, text));
+        };
+        let device = BlockDevice::open_exclusive(self.node(slot_role(slot))?)?;
+        let mut source = File::open(&path)
+            .map_err(|source| unreadable(FileError { action: "opening", path: path.clone(), source }))?;
+        let reporter = &mut *self.reporter;
+        let progress = &mut |done| reporter.progress(step, done, length);
+        let digest = device.copy_from(&mut source, &path, 0, length, progress)?;
+        if digest.sha256 != sha256 {
+            return Err(wrong_hash(&path, &digest.sha256, sha256));
+        }
+        self.slots.insert(slot, digest);
+        Ok(())
+    }
+
+    /// The last write.
+    pub(super) fn remove_mark(&mut self, at: ByteRange) -> Result<(), StepError> {
+        let device = BlockDevice::open_exclusive(self.disk_path())?;
+        device.write_zeros(at.offset_bytes, at.length_bytes)?;
+        device.drop_cache(at.offset_bytes, at.length_bytes)?;
+        if device.is_zero(at.offset_bytes, at.length_bytes)? {
+            Ok(())
+        } else {
+            Err(StepError::read_back(format!("{} keeps the unfinished mark", self.plan().disk.path)))
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `metalstrap install`
+
+use super::Global;
+use crate::console::MachineScreen;
+use crate::exit::{ExitCode, Failure};
+use crate::install::{Options, run_install};
+use crate::inventory::MEDIUM_MOUNT;
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+
+/// Arguments of `metalstrap install`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Never ask, obey the kernel's arguments, write to all consoles and reboot at the end.
+    #[arg(long)]
+    pub unattended: bool,
+    /// Cluster file to use instead of searching for one.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Which node this is, instead of finding out.
+    #[arg(long, value_name = "HOSTNAME")]
+    pub node: Option<String>,
+    /// As the kernel argument metalstrap.disk: take the disk with this serial.
+    #[arg(long, value_name = "SERIAL")]
+    pub disk: Option<String>,
+    /// As the kernel argument metalstrap.wipe: consent to lose what is on the disk with this serial.
+    #[arg(long, value_name = "SERIAL")]
+    pub wipe: Option<String>,
+    /// Stay in the live system when the install is done.
+    #[arg(long)]
+    pub no_reboot: bool,
+    /// Where the live medium is mounted.
+    #[arg(long, value_name = "DIR", default_value = MEDIUM_MOUNT)]
+    pub medium: PathBuf,
+}
+
+/// Installs this machine. Every outcome is on the screen and in `/run/metalstrap/install.json`.
+///
+/// # Errors
+/// None: a refusal is shown and gives the exit code.
+pub fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
+    let options = Options {
+        unattended: args.unattended,
+        config: args.config.clone(),
+        node: args.node.clone(),
+        disk: args.disk.clone(),
+        wipe: args.wipe.clone(),
+        no_reboot: args.no_reboot,
+        medium: args.medium.clone(),
+        yes: global.yes,
+    };
+    let mut screen = if args.unattended { MachineScreen::with_consoles() } else { MachineScreen::stdout() };
+    Ok(run_install(&options, &mut screen, &mut ask))
+}
+
+/// Anything but `y` or `yes` is a no, and so is an input that ends.
+fn ask(question: &str) -> bool {
+    let mut answer = String::new();
+    let asked =
+        std::io::stdout().lock().write_all(question.as_bytes()).and_then(|()| std::io::stdout().flush());
+    asked.is_ok()
+        && std::io::stdin().lock().read_line(&mut answer).is_ok()
+        && matches!(answer.trim(), "y" | "Y" | "yes")
+}

@@ -1,0 +1,291 @@
+//! `metalstrap install`: from power-on to the reboot into the installed system, as a list of small steps.
+//!
+//! kernel arguments → inventory → config → who am I → handing over? → memory → disk → plan → apply → reboot.
+
+mod medium;
+mod outcome;
+mod reporter;
+
+pub use medium::{Medium, read_medium};
+pub use outcome::{OUTCOME_PATH, OUTCOME_SCHEMA, Outcome};
+
+use crate::apply::{ApplyFailure, Sources, apply_plan};
+use crate::config_source::{
+    FoundConfig, KernelArgs, LiveWorld, Mode, SECRETS_NAME, find_config, load_found, read_kernel_args,
+};
+use crate::console::{
+    Lines, render_handover, render_installed, render_refused, render_stopped, render_warning,
+};
+use crate::disks::{DiskOverrides, TargetDisk, choose_disk};
+use crate::exit::ExitCode;
+use crate::handover;
+use crate::identify::{ensure_memory, identify_node};
+use crate::inventory::{Inventory, collect};
+use crate::plan::ids::InstallIds;
+use crate::plan::text::render_text;
+use crate::plan::{PlanInput, Planned, PlannedDisk, machine_nics, plan_install, secrets};
+use crate::refusal::Refusal;
+use profiles::node::{NodeConfig, NodeSecrets};
+use profiles::secret::Secret;
+use reporter::ConsoleReporter;
+use std::path::{Path, PathBuf};
+use sysio::files::read_capped;
+use sysio::sysfs::SysRoot;
+
+/// What the operator or the boot service asks for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Never ask, take the kernel's arguments, reboot at the end.
+    pub unattended: bool,
+    /// Cluster file instead of the search.
+    pub config: Option<PathBuf>,
+    /// Host name instead of finding out.
+    pub node: Option<String>,
+    /// As `metalstrap.disk`.
+    pub disk: Option<String>,
+    /// As `metalstrap.wipe`.
+    pub wipe: Option<String>,
+    /// Do not reboot.
+    pub no_reboot: bool,
+    /// Where the medium is mounted.
+    pub medium: PathBuf,
+    /// Do not ask before the first write.
+    pub yes: bool,
+}
+
+/// Why an install ended early.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// It will not go on; nothing was written.
+    Refused(Refusal),
+    /// A step failed.
+    Failed(Box<ApplyFailure>),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Stop {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Refused(refusal) => refusal.clone(),
+            Self::Failed(failure) => {
+                Refusal::new(failure.code, failure.exit, failure.message()).with_details(failure.details())
+            }
+        }
+    }
+}
+
+/// Runs the install and says on the screen how it ended; the same stands in [`OUTCOME_PATH`].
+pub fn run_install(options: &Options, screen: &mut dyn Lines, ask: &mut dyn FnMut(&str) -> bool) -> ExitCode {
+    let ended = install(options, screen, ask);
+    let outcome = match &ended {
+        Ok(outcome) => outcome.clone(),
+        Err(stop) => {
+            let refusal = stop.refusal();
+            render_refused(&refusal).iter().for_each(|line| screen.line(line));
+            screen.line(&render_stopped(refusal.exit));
+            Outcome::refused(&refusal)
+        }
+    };
+    if let Err(error) = outcome.write() {
+        screen.line(&render_warning(&format!("the outcome could not be kept: {error:#}")));
+    }
+    match ended.is_ok().then(|| outcome.end(options.no_reboot)) {
+        Some(Err(error)) => {
+            screen.line(&render_warning(&format!("{error:#}; start the machine again by hand")));
+            ExitCode::Environment
+        }
+        _ => outcome.exit(),
+    }
+}
+
+fn install(
+    options: &Options,
+    screen: &mut dyn Lines,
+    ask: &mut dyn FnMut(&str) -> bool,
+) -> Result<Outcome, Stop> {
+    let args = merged_args(options)?;
+    args.warnings.iter().for_each(|warning| screen.line(&render_warning(warning)));
+    if matches!(args.mode, Mode::Wait | Mode::Rescue) {
+        screen.line("metalstrap: waiting, nothing is installed in this mode");
+        return Ok(Outcome::waiting());
+    }
+    let inventory = collect_inventory()?;
+    let (node, mut secrets) = find_node(options, &args, &inventory, screen)?;
+    if let Some(outcome) = hand_over(&args, &inventory, &node, screen)? {
+        return Ok(outcome);
+    }
+    ensure_memory(&inventory, &node.requirements)?;
+    let overrides = DiskOverrides { serial: args.disk.clone(), wipe: args.wipe.clone() };
+    let disk = choose_disk(&inventory, &node.disk, &node.requirements, &overrides).map_err(Refusal::from)?;
+    let medium = read_medium(&options.medium, Path::new("/"))?;
+    if args.mode == Mode::Install {
+        fill_tokens(&node, &mut secrets, screen)?;
+    }
+    let planned = plan(&node, &secrets, &inventory, &disk, &medium)?;
+    if args.mode == Mode::Plan {
+        render_text(&planned.plan).lines().for_each(|line| screen.line(line));
+        return Ok(Outcome::planned(disk.path()));
+    }
+    planned.plan.warnings.iter().for_each(|warning| screen.line(&render_warning(warning)));
+    confirm(options, &planned, ask)?;
+    carry_out(&planned, &disk, options, screen)
+}
+
+/// The kernel's arguments, with the command line's on top. Without `--unattended` the mode is always to install.
+fn merged_args(options: &Options) -> Result<KernelArgs, Refusal> {
+    let mut args = read_kernel_args(&SysRoot::new("/"))?;
+    if args.installed && options.unattended {
+        let message = "this is an installed system; start the machine from a medium to install it";
+        return Err(Refusal::new("E_INSTALLED_SYSTEM", ExitCode::Environment, message));
+    }
+    if !options.unattended {
+        args.mode = Mode::Install;
+    }
+    args.node = options.node.clone().or(args.node);
+    args.disk = options.disk.clone().or(args.disk);
+    args.wipe = options.wipe.clone().or(args.wipe);
+    Ok(args)
+}
+
+fn collect_inventory() -> Result<Inventory, Refusal> {
+    collect(&SysRoot::new("/")).map_err(|error| {
+        Refusal::new("E_INVENTORY", ExitCode::Environment, format!("{:#}", anyhow::Error::new(error)))
+    })
+}
+
+/// Config, cluster, and which of its nodes this machine is.
+fn find_node(
+    options: &Options,
+    args: &KernelArgs,
+    inventory: &Inventory,
+    screen: &mut dyn Lines,
+) -> Result<(NodeConfig, NodeSecrets), Refusal> {
+    let found = match &options.config {
+        Some(path) => read_config(path)?,
+        None => find_config(args, inventory, &mut LiveWorld::default())?,
+    };
+    let (cluster, diagnostics) = load_found(&found)?;
+    diagnostics.iter().for_each(|d| screen.line(&render_warning(&d.to_string())));
+    let identified = identify_node(&cluster.identities(), inventory, args.node.as_deref())?;
+    let name = &identified.hostname;
+    screen.line(&format!(
+        "metalstrap: this is {name} of cluster {} ({}), configured by {}",
+        cluster.name(),
+        identified.because,
+        found.origin
+    ));
+    let resolve = |error: profiles::ResolveError| {
+        Refusal::new("E_NODE_RESOLVE", ExitCode::InvalidInput, error.to_string())
+    };
+    Ok((cluster.resolve(name).map_err(resolve)?, cluster.secrets_for(name).map_err(resolve)?))
+}
+
+fn read_config(path: &Path) -> Result<FoundConfig, Refusal> {
+    let unreadable = |error: sysio::files::FileError| {
+        Refusal::new(
+            "E_CONFIG_UNREADABLE",
+            ExitCode::InvalidInput,
+            format!("{:#}", anyhow::Error::new(error)),
+        )
+    };
+    let read = |path: &Path| read_capped(path, crate::config_source::CONFIG_MAX_BYTES).map_err(unreadable);
+    let beside = path.with_file_name(SECRETS_NAME);
+    let secrets = if beside.exists() { Some(read(&beside)?) } else { None };
+    Ok(FoundConfig { origin: path.display().to_string(), cluster: read(path)?, secrets })
+}
+
+/// The way out for a machine that is this node already. A dry run only says so.
+fn hand_over(
+    args: &KernelArgs,
+    inventory: &Inventory,
+    node: &NodeConfig,
+    screen: &mut dyn Lines,
+) -> Result<Option<Outcome>, Refusal> {
+    let Some(disk) = handover::find_installed(inventory, &node.cluster.name, &node.hostname)? else {
+        return Ok(None);
+    };
+    if args.halt_if_installed {
+        screen.line(&format!(
+            "metalstrap: {} is installed on {}, powering off, nothing written",
+            node.hostname, disk.path
+        ));
+        return Ok(Some(Outcome::halting(&disk.path)));
+    }
+    if args.mode == Mode::Install {
+        let kernel = handover::fetch_kernel(disk)?;
+        handover::load_kernel(&kernel)?;
+    }
+    screen.line(&render_handover(&disk.path));
+    Ok(Some(Outcome::handing_over(&disk.path, args.mode == Mode::Install)))
+}
+
+/// The master that forms the cluster makes a token of its own when it was given none; everybody else must have theirs.
+fn fill_tokens(node: &NodeConfig, secrets: &mut NodeSecrets, screen: &mut dyn Lines) -> Result<(), Refusal> {
+    if secrets::may_generate(node) && secrets.server_token.is_none() {
+        secrets.server_token = Some(Secret::new(hex::encode(rand::random::<[u8; 32]>())));
+        screen.line(&render_warning(
+            "no server_token was given: a new one was made, kept only in /etc/rancher/k3s/server-token of this node",
+        ));
+    }
+    secrets::ensure_tokens(node, secrets)
+}
+
+fn plan(
+    node: &NodeConfig,
+    secrets: &NodeSecrets,
+    inventory: &Inventory,
+    disk: &TargetDisk,
+    medium: &Medium,
+) -> Result<Planned, Refusal> {
+    plan_install(&PlanInput {
+        node,
+        secrets,
+        nics: &machine_nics(inventory),
+        disk: &PlannedDisk::from(disk),
+        image: Some(&medium.image),
+        artifacts: Some(&medium.artifacts),
+        ids: &InstallIds::random(),
+    })
+    .map_err(|error| error.refusal())
+}
+
+fn confirm(options: &Options, planned: &Planned, ask: &mut dyn FnMut(&str) -> bool) -> Result<(), Refusal> {
+    if options.unattended || options.yes {
+        return Ok(());
+    }
+    let disk = &planned.plan.disk;
+    let question = format!(
+        "{}Everything on {} ({} serial {}) will be lost. Install? [y/N] ",
+        render_text(&planned.plan),
+        disk.path,
+        disk.model,
+        disk.serial
+    );
+    if ask(&question) {
+        return Ok(());
+    }
+    Err(Refusal::new("E_NOT_CONFIRMED", ExitCode::InvalidInput, "the install was not confirmed"))
+}
+
+fn carry_out(
+    planned: &Planned,
+    disk: &TargetDisk,
+    options: &Options,
+    screen: &mut dyn Lines,
+) -> Result<Outcome, Stop> {
+    // The plan was made for this checked disk; a plan for another one is never carried out.
+    if planned.plan.disk != PlannedDisk::from(disk) {
+        let message = "the plan is for another disk than the one that was checked";
+        return Err(Refusal::new("E_DISK_CHANGED", ExitCode::Environment, message).into());
+    }
+    let sources = Sources::of_medium(&options.medium);
+    let mut reporter = ConsoleReporter::new(screen);
+    let record = apply_plan(planned, &sources, &mut reporter).map_err(|f| Stop::Failed(Box::new(f)))?;
+    screen.line(&render_installed(disk.path()));
+    Ok(Outcome::installed(disk.path(), record))
+}

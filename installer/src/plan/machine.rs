@@ -1,0 +1,28 @@
+//! What the plan takes from the inventory and from the disk that was chosen.
+
+use super::{Nic, PlannedDisk};
+use crate::disks::TargetDisk;
+use crate::inventory::Inventory;
+
+/// The real Ethernet ports of the machine that have an address.
+pub fn machine_nics(inventory: &Inventory) -> Vec<Nic> {
+    let nic = |nic: &crate::inventory::Nic| {
+        Some(Nic { name: nic.name.clone(), mac: nic.mac?, carrier: nic.carrier })
+    };
+    inventory.ports().filter_map(nic).collect()
+}
+
+impl From<&TargetDisk> for PlannedDisk {
+    fn from(target: &TargetDisk) -> Self {
+        let disk = target.disk();
+        Self {
+            path: disk.path.clone(),
+            serial: target.serial().to_owned(),
+            by_id: disk.by_id.first().cloned(),
+            model: disk.model.clone().unwrap_or_default(),
+            size_bytes: disk.size_bytes,
+            sector_bytes: disk.logical_sector_bytes,
+            reason: target.reason().to_owned(),
+        }
+    }
+}

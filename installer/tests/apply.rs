@@ -1,0 +1,185 @@
+//! Whole installs on loop devices: real sfdisk, mkfs, mtools, grub-mkimage; a root image made by mksquashfs.
+//! Needs root and a free loop device; without root the tests say so and fail, they are never skipped silently.
+#![allow(clippy::disallowed_methods)]
+
+mod common;
+
+use common::{Fixture, StopAfter, Whole};
+use installer::apply::apply_plan;
+use installer::exit::ExitCode;
+use installer::plan::mark::parse_mark;
+use installer::record::parse_record;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+
+#[test]
+fn an_install_ends_whole_with_record_and_without_mark() {
+    let fixture = Fixture::new(512);
+    let planned = fixture.plan();
+    let mut reporter = Whole::default();
+    let record = apply_plan(&planned, &fixture.sources(), &mut reporter).unwrap();
+    assert_eq!(record.hostname, "master-1");
+    assert_eq!(record.slots["a"], fixture.squashfs_sha256());
+    assert_eq!(reporter.lines.first().unwrap(), "begin 1/12 preflight");
+    assert_eq!(reporter.lines.last().unwrap(), "done 12/12 remove mark");
+
+    assert_eq!(fixture.mark(), None);
+    let on_esp =
+        parse_record(&String::from_utf8(fixture.esp_file("/metalstrap/install.json")).unwrap()).unwrap();
+    assert_eq!(on_esp.install_id, planned.plan.ids.install);
+    assert_eq!(fixture.esp_file("/slots/a/vmlinuz"), common::KERNEL);
+    assert_eq!(fixture.esp_file("/EFI/BOOT/BOOTX64.EFI"), b"shim");
+    assert!(fixture.esp_listing("/EFI/BOOT").iter().all(|name| name != "BOOTX64.NEW"));
+
+    let state = fixture.mount_state();
+    let read = |path: &str| std::fs::read(state.path().join(path)).unwrap();
+    assert_eq!(read("etc/upper/hostname"), b"master-1\n");
+    assert_eq!(read("var/lib/seeded"), b"from the image\n");
+    assert_eq!(read("var/lib/metalstrap/install.json"), fixture.esp_file("/metalstrap/install.json"));
+    assert_eq!(read("var/lib/rancher/k3s/agent/images/airgap.tar"), common::ARTIFACT);
+    let token = state.path().join("etc/upper/rancher/k3s/server-token");
+    assert_eq!(std::fs::metadata(&token).unwrap().permissions().mode() & 0o777, 0o600);
+    let link = state.path().join("etc/upper/systemd/system/multi-user.target.wants/k3s.service");
+    assert_eq!(std::fs::read_link(link).unwrap().to_str(), Some("/etc/systemd/system/k3s.service"));
+    state.unmount().unwrap();
+}
+
+#[test]
+fn a_cut_after_any_step_leaves_nothing_or_unfinished_or_whole() {
+    let fixture = Fixture::new(512);
+    let planned = fixture.plan();
+    let names: Vec<&str> = planned.plan.steps().map(|s| s.name()).collect();
+    let first_write = names.iter().position(|n| *n == "write-mark").unwrap();
+    let commit = names.iter().position(|n| *n == "write-record").unwrap();
+    for stop in 0..names.len() {
+        let mut reporter = StopAfter::new(stop);
+        let failure = apply_plan(&planned, &fixture.sources(), &mut reporter).unwrap_err();
+        assert_eq!(failure.code, "E_TEST_STOP", "{}: {:#}", names[stop], failure.error);
+        assert_eq!(failure.touched, stop >= first_write, "{}", names[stop]);
+        let record = fixture.has_record();
+        assert_eq!(record, stop >= commit, "record after {}", names[stop]);
+        let marked = fixture.mark() == Some(planned.plan.ids.install);
+        assert_eq!(marked, stop >= first_write && stop + 1 < names.len(), "mark after {}", names[stop]);
+        if stop < first_write {
+            fixture.assert_untouched();
+        }
+    }
+    // The same disk, unfinished many times over, is then installed whole.
+    apply_plan(&planned, &fixture.sources(), &mut Whole::default()).unwrap();
+    assert!(fixture.has_record() && fixture.mark().is_none());
+}
+
+#[test]
+fn an_altered_truncated_or_missing_file_is_refused_before_any_write() {
+    let fixture = Fixture::new(512);
+    let planned = fixture.plan();
+    let squashfs = fixture.live().join("root.squashfs");
+    let good = std::fs::read(&squashfs).unwrap();
+    let refused = || {
+        let failure = apply_plan(&planned, &fixture.sources(), &mut Whole::default()).unwrap_err();
+        fixture.assert_untouched();
+        assert!(!failure.touched);
+        assert_eq!(failure.exit, ExitCode::Download);
+        (failure.code, failure.message())
+    };
+    let mut altered = good.clone();
+    altered[good.len() / 2] ^= 1;
+    std::fs::write(&squashfs, &altered).unwrap();
+    let (code, message) = refused();
+    assert_eq!(code, "E_ARTEFACT_HASH");
+    assert_eq!(
+        message,
+        format!(
+            "phase preflight, step check-medium: {} has the sha256 {} instead of {}",
+            squashfs.display(),
+            installer::plan::sha256_hex(&altered),
+            installer::plan::sha256_hex(&good)
+        )
+    );
+    std::fs::write(&squashfs, &good[..good.len() - 1]).unwrap();
+    let (code, message) = refused();
+    assert_eq!(code, "E_ARTEFACT_LENGTH");
+    assert_eq!(
+        message,
+        format!(
+            "phase preflight, step check-medium: {} has {} bytes instead of {}",
+            squashfs.display(),
+            good.len() - 1,
+            good.len()
+        )
+    );
+    std::fs::remove_file(&squashfs).unwrap();
+    let (code, message) = refused();
+    assert_eq!(code, "E_ARTEFACT_MISSING");
+    assert_eq!(
+        message,
+        format!(
+            "phase preflight, step check-medium: {}: No such file or directory (os error 2)",
+            squashfs.display()
+        )
+    );
+    std::fs::write(&squashfs, &good).unwrap();
+    let artifact = fixture.image_root().join("usr/share/metalstrap/artifacts/airgap.tar");
+    std::fs::write(&artifact, b"airgap imagez").unwrap();
+    assert_eq!(refused().0, "E_ARTEFACT_HASH");
+    // The positive control: with the right bytes again the same check lets the install go on and write.
+    std::fs::write(&artifact, common::ARTIFACT).unwrap();
+    let failure = apply_plan(&planned, &fixture.sources(), &mut StopAfter::new(4)).unwrap_err();
+    assert_eq!((failure.code, failure.step), ("E_TEST_STOP", "write-mark"));
+    assert!(fixture.mark().is_some());
+}
+
+#[test]
+fn a_disk_that_gives_back_other_bytes_gets_no_loader() {
+    let fixture = Fixture::new(512);
+    let planned = fixture.plan();
+    let image = fixture.image_path();
+    let mut reporter = Whole::default();
+    reporter.after = Some((
+        "copy-root",
+        Box::new(move || {
+            // One bit of the slot, behind the back of the kernel, as a bad disk would.
+            let file = std::fs::OpenOptions::new().read(true).write(true).open(&image).unwrap();
+            let offset = (514 << 20) + 100;
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, offset).unwrap();
+            file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
+            file.sync_all().unwrap();
+        }),
+    ));
+    let failure = apply_plan(&planned, &fixture.sources(), &mut reporter).unwrap_err();
+    eprintln!("{}", failure.message());
+    assert_eq!(
+        (failure.code, failure.exit, failure.step),
+        ("E_VERIFY_READBACK", ExitCode::DiskTouched, "verify-root")
+    );
+    assert!(!fixture.has_record());
+    assert!(fixture.esp_listing("/").is_empty(), "no file of the ESP was written");
+    assert!(parse_mark(&fixture.mark_block()).is_some());
+}
+
+#[test]
+fn a_disk_in_use_or_of_another_size_is_refused() {
+    let fixture = Fixture::new(512);
+    let mut planned = fixture.plan();
+    let held = sysio::block::BlockDevice::open_exclusive(fixture.device()).unwrap();
+    let failure = apply_plan(&planned, &fixture.sources(), &mut Whole::default()).unwrap_err();
+    assert_eq!((failure.code, failure.exit, failure.touched), ("E_DISK_BUSY", ExitCode::Environment, false));
+    drop(held);
+    planned.plan.disk.size_bytes += 512;
+    let failure = apply_plan(&planned, &fixture.sources(), &mut Whole::default()).unwrap_err();
+    assert_eq!(
+        (failure.code, failure.exit, failure.touched),
+        ("E_DISK_CHANGED", ExitCode::Environment, false)
+    );
+    fixture.assert_untouched();
+}
+
+#[test]
+fn sectors_of_4096_bytes_get_a_uefi_only_disk() {
+    let fixture = Fixture::new(4096);
+    let planned = fixture.plan();
+    assert!(!planned.plan.steps().any(|s| s.name() == "write-boot-code"));
+    apply_plan(&planned, &fixture.sources(), &mut Whole::default()).unwrap();
+    assert!(fixture.has_record() && fixture.mark().is_none());
+    assert_eq!(fixture.esp_file("/EFI/BOOT/BOOTX64.EFI"), b"shim");
+}

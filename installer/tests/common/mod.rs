@@ -1,0 +1,298 @@
+//! A machine to install on: a loop device, a medium, a root image.
+#![allow(
+    dead_code,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "shared by several test programs"
+)]
+
+use installer::apply::esp::Esp;
+use installer::apply::{Reporter, Sources, StepError};
+use installer::exit::ExitCode;
+use installer::plan::ids::InstallIds;
+use installer::plan::image::{Artifact, Artifacts, FileDigest, ImageInfo};
+use installer::plan::layout::{MARK_LENGTH, MARK_OFFSET};
+use installer::plan::mark::parse_mark;
+use installer::plan::{Nic, PlanInput, Planned, PlannedDisk, Step, plan_install, sha256_hex};
+use profiles::node::{NodeConfig, NodeSecrets};
+use profiles::secret::Secret;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use sysio::block::BlockDevice;
+use sysio::command::Cmd;
+use sysio::mounts::{Mount, MountGuard};
+use uuid::Uuid;
+
+pub const KERNEL: &[u8] = b"a kernel";
+pub const ARTIFACT: &[u8] = b"airgap images";
+const DISK_BYTES: u64 = 5 << 30;
+const ESP_OFFSET: u64 = 2 << 20;
+
+pub struct Fixture {
+    folder: tempfile::TempDir,
+    device: PathBuf,
+    sector_bytes: u64,
+}
+
+impl Fixture {
+    pub fn new(sector_bytes: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for (path, bytes) in [
+            ("tree/var/lib/seeded", &b"from the image\n"[..]),
+            ("tree/root/.profile", b"\n"),
+            ("tree/home/.keep", b""),
+            ("image/usr/lib/metalstrap/efi/BOOTX64.EFI", b"shim"),
+            ("image/usr/lib/metalstrap/efi/grubx64.efi", b"grub"),
+            ("image/usr/lib/metalstrap/efi/mmx64.efi", b"mokmanager"),
+            ("image/usr/share/metalstrap/artifacts/airgap.tar", ARTIFACT),
+            ("medium/live/vmlinuz", KERNEL),
+            ("medium/live/initrd", b"an initrd"),
+        ] {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        Cmd::new("mksquashfs")
+            .args([root.join("tree"), root.join("medium/live/root.squashfs")])
+            .args(["-quiet", "-no-progress", "-comp", "gzip"])
+            .run()
+            .unwrap();
+        let image = root.join("disk.img");
+        std::fs::File::create(&image).unwrap().set_len(DISK_BYTES).unwrap();
+        let device = Cmd::new("losetup")
+            .args(["--find", "--show", "--sector-size", &sector_bytes.to_string()])
+            .arg(&image)
+            .run()
+            .expect("these tests need root and a loop device");
+        let device = PathBuf::from(device.text().trim());
+        let fixture = Self { folder, device, sector_bytes };
+        fixture.make_units();
+        fixture
+    }
+
+    /// Every unit that the plan enables and does not render itself.
+    fn make_units(&self) {
+        let folder = self.image_root().join("usr/lib/systemd/system");
+        std::fs::create_dir_all(&folder).unwrap();
+        let plan = self.plan().plan;
+        for unit in &plan.units_enabled {
+            let name = installer::apply::units::unit_file_name(unit);
+            std::fs::write(folder.join(name), "[Install]\nWantedBy=multi-user.target\n").unwrap();
+        }
+    }
+
+    pub fn device(&self) -> &Path {
+        &self.device
+    }
+
+    pub fn image_path(&self) -> PathBuf {
+        self.folder.path().join("disk.img")
+    }
+
+    pub fn live(&self) -> PathBuf {
+        self.folder.path().join("medium/live")
+    }
+
+    pub fn image_root(&self) -> PathBuf {
+        self.folder.path().join("image")
+    }
+
+    pub fn sources(&self) -> Sources {
+        Sources {
+            live: self.live(),
+            image_root: self.image_root(),
+            grub: PathBuf::from("/usr/lib/grub/i386-pc"),
+        }
+    }
+
+    pub fn squashfs_sha256(&self) -> String {
+        sha256_hex(&std::fs::read(self.live().join("root.squashfs")).unwrap())
+    }
+
+    pub fn plan(&self) -> Planned {
+        let files = ["root.squashfs", "vmlinuz", "initrd"].map(|name| {
+            let bytes = std::fs::read(self.live().join(name)).unwrap();
+            (name.to_owned(), FileDigest { length: bytes.len() as u64, sha256: sha256_hex(&bytes) })
+        });
+        let image = ImageInfo {
+            schema: "metalstrap.image/v1".to_owned(),
+            version: "0.1.0".to_owned(),
+            build_id: "test".to_owned(),
+            kernel: "6.1.0".to_owned(),
+            k3s: Some("v1.28.9+k3s1".to_owned()),
+            double: true,
+            files: files.into(),
+        };
+        let artifacts = Artifacts {
+            schema: "metalstrap.artifacts/v1".to_owned(),
+            double: true,
+            artifacts: vec![Artifact {
+                name: "airgap".to_owned(),
+                version: "v1.28.9+k3s1".to_owned(),
+                path: "/usr/share/metalstrap/artifacts/airgap.tar".to_owned(),
+                length: ARTIFACT.len() as u64,
+                sha256: sha256_hex(ARTIFACT),
+                install_to: Some("/var/lib/rancher/k3s/agent/images/airgap.tar".to_owned()),
+            }],
+        };
+        let disk = PlannedDisk {
+            path: self.device.display().to_string(),
+            serial: "TEST0001".to_owned(),
+            by_id: None,
+            model: "loop".to_owned(),
+            size_bytes: DISK_BYTES,
+            sector_bytes: self.sector_bytes,
+            reason: "the only empty disk".to_owned(),
+        };
+        plan_install(&PlanInput {
+            node: &node("master-1"),
+            secrets: &secrets(),
+            nics: &nics(),
+            disk: &disk,
+            image: Some(&image),
+            artifacts: Some(&artifacts),
+            ids: &InstallIds::for_plan("lab", "master-1", "TEST0001"),
+        })
+        .unwrap()
+    }
+
+    pub fn mark_block(&self) -> Vec<u8> {
+        let mut block = vec![0; MARK_LENGTH as usize];
+        BlockDevice::open_read_only(&self.device).unwrap().read_at(MARK_OFFSET, &mut block).unwrap();
+        block
+    }
+
+    pub fn mark(&self) -> Option<Uuid> {
+        parse_mark(&self.mark_block())
+    }
+
+    /// Not one block of the sparse image was ever written.
+    pub fn assert_untouched(&self) {
+        Cmd::new("sync").arg(self.image_path()).run().unwrap();
+        assert_eq!(std::fs::metadata(self.image_path()).unwrap().blocks(), 0, "the disk was written to");
+    }
+
+    fn esp(&self) -> Esp {
+        Esp::new(format!("{}@@{ESP_OFFSET}", self.image_path().display()))
+    }
+
+    pub fn has_record(&self) -> bool {
+        Cmd::new("sync").run().unwrap();
+        self.esp().read("/metalstrap/install.json").is_ok_and(|bytes| {
+            String::from_utf8(bytes).is_ok_and(|text| installer::record::parse_record(&text).is_ok())
+        })
+    }
+
+    pub fn esp_file(&self, path: &str) -> Vec<u8> {
+        self.esp().read(path).unwrap()
+    }
+
+    pub fn esp_listing(&self, folder: &str) -> Vec<String> {
+        let output = Cmd::new("mdir")
+            .args(["-b", "-i"])
+            .arg(format!("{}@@{ESP_OFFSET}", self.image_path().display()))
+            .arg(format!("::{folder}"))
+            .run_any_status()
+            .unwrap();
+        output
+            .text()
+            .lines()
+            .map(|l| l.rsplit('/').find(|p| !p.is_empty()).unwrap_or_default().to_owned())
+            .collect()
+    }
+
+    pub fn mount_state(&self) -> MountGuard {
+        let partition = format!("{}p5", self.device.display());
+        Mount::new(partition, "ext4").read_only().temporary().unwrap()
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        let _left = Cmd::new("partx").arg("--delete").arg(&self.device).run();
+        let _left = Cmd::new("losetup").arg("--detach").arg(&self.device).run();
+    }
+}
+
+pub fn nics() -> Vec<Nic> {
+    vec![Nic { name: "eth0".to_owned(), mac: "52:54:00:00:00:11".parse().unwrap(), carrier: Some(true) }]
+}
+
+pub fn secrets() -> NodeSecrets {
+    NodeSecrets {
+        server_token: Some(Secret::new("CANARY-server-token")),
+        agent_token: Some(Secret::new("CANARY-agent-token")),
+    }
+}
+
+/// A node of the example with every role.
+pub fn node(hostname: &str) -> NodeConfig {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../profiles/examples/ha.toml");
+    let loaded = profiles::load("ha.toml", &std::fs::read(path).unwrap(), None);
+    loaded.cluster.unwrap().resolve(hostname).unwrap()
+}
+
+/// Remembers what it is told; may do something after a step.
+#[derive(Default)]
+pub struct Whole {
+    pub lines: Vec<String>,
+    pub after: Option<(&'static str, Box<dyn FnMut()>)>,
+}
+
+impl Reporter for Whole {
+    fn phase_begins(&mut self, number: usize, count: usize, name: &str) {
+        self.lines.push(format!("begin {number}/{count} {name}"));
+    }
+    fn phase_done(&mut self, number: usize, count: usize, name: &str, _took_ms: u64) {
+        self.lines.push(format!("done {number}/{count} {name}"));
+    }
+    fn progress(&mut self, _step: &Step, done_bytes: u64, total_bytes: u64) {
+        assert!(done_bytes <= total_bytes);
+    }
+    fn warn(&mut self, text: &str) {
+        self.lines.push(format!("warning {text}"));
+    }
+    fn step_done(&mut self, step: &Step) -> Result<(), StepError> {
+        if let Some((name, action)) = &mut self.after
+            && step.name() == *name
+        {
+            action();
+        }
+        Ok(())
+    }
+    fn now_ms(&self) -> u64 {
+        0
+    }
+}
+
+/// Stops after a step, as a cut of power would.
+pub struct StopAfter {
+    left: usize,
+}
+
+impl StopAfter {
+    pub fn new(index: usize) -> Self {
+        Self { left: index }
+    }
+}
+
+impl Reporter for StopAfter {
+    fn phase_begins(&mut self, _number: usize, _count: usize, _name: &str) {}
+    fn phase_done(&mut self, _number: usize, _count: usize, _name: &str, _took_ms: u64) {}
+    fn progress(&mut self, _step: &Step, _done_bytes: u64, _total_bytes: u64) {}
+    fn warn(&mut self, _text: &str) {}
+    fn step_done(&mut self, _step: &Step) -> Result<(), StepError> {
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(StepError::text("E_TEST_STOP", ExitCode::Unknown, "stopped by the test")),
+        }
+    }
+    fn now_ms(&self) -> u64 {
+        0
+    }
+}
