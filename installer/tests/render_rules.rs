@@ -61,6 +61,19 @@ fn one_master_forms_the_cluster_and_all_others_join_it() {
 }
 
 #[test]
+fn a_master_holds_the_bare_agent_password_and_a_worker_the_whole_token() {
+    let token = "/etc/rancher/k3s/agent-token";
+    let held = |role: Role, hostname: &str| {
+        let rendered = render_node(&ha(hostname), &secrets(role), &context()).unwrap();
+        rendered.file(token).unwrap().contents.expose().to_owned()
+    };
+    let worker = held(Role::Worker, "worker-1");
+    let (_, password) = worker.split_once("::node:").unwrap();
+    assert!(worker.starts_with("K10"), "{worker}");
+    assert_eq!(held(Role::Master, "master-1"), password);
+}
+
+#[test]
 fn the_forming_master_joins_when_its_cluster_exists_already() {
     let context = RenderContext { cluster_exists: true, ..context() };
     let mut node = ha("master-1");

@@ -103,7 +103,7 @@ fn master(
         token => Some(require(input, token.as_ref(), "agent token")?),
     };
     if let Some(token) = agent_token {
-        output.secret_file(AGENT_TOKEN, token);
+        output.secret_file(AGENT_TOKEN, &bare_password(token));
     }
     let facts = &input.node.cluster;
     let file = MasterFile {
@@ -127,6 +127,15 @@ fn master(
         },
     };
     encode(&file)
+}
+
+/// The password inside a secure agent token (`K10<CA hash>::node:<password>`), or the token itself when it is one. A
+/// server compares the content of `agent-token-file` with the bare password that a joining agent sends; with the whole
+/// token in the file every worker would get 401.
+fn bare_password(token: &Secret) -> Secret {
+    let text = token.expose();
+    let password = text.strip_prefix("K10").and_then(|rest| rest.split_once("::node:"));
+    Secret::new(password.map_or(text, |(_, password)| password))
 }
 
 /// A worker presents the agent token, under the key `token-file`: `agent-token-file` is a key of servers.
