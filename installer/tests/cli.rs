@@ -1,5 +1,5 @@
 //! The command as an operator runs it: commands that need no machine.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 use assert_cmd::Command;
 use std::os::unix::fs::MetadataExt;
@@ -137,6 +137,14 @@ fn every_inventory_fixture_is_read_shown_and_written_back_the_same() {
         count += 1;
     }
     assert!(count >= 12, "{count}");
+}
+
+#[test]
+fn this_machine_can_be_looked_at() {
+    let (code, out, err) = metalstrap(&["inventory", "--output", "json"]);
+    assert_eq!(code, 0, "{err}");
+    let inventory = installer::inventory::parse_inventory(&out).unwrap();
+    assert!(inventory.memory_mib > 0 && inventory.cpu.cores > 0);
 }
 
 #[test]

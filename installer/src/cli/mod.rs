@@ -2,9 +2,11 @@
 //!
 //! To add a command: one `pub mod` line, one variant of [`Command`], one line in [`dispatch`].
 
+use crate::config_source::read_kernel_args;
 use crate::exit::{ExitCode, ExitWith, Failure};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::io::{IsTerminal, Write};
+use sysio::sysfs::SysRoot;
 
 pub mod check;
 pub mod cluster;
@@ -132,11 +134,14 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     print_bytes(&text)
 }
 
-/// Logs go to standard error, from `warn` on; `METALSTRAP_LOG` takes a filter such as `debug` or `sysio=debug`.
+/// Logs go to standard error, from `warn` on; `METALSTRAP_LOG` takes a filter such as `debug` or `sysio=debug`, and the kernel
+/// argument `metalstrap.debug` means `debug`.
 fn start_logging() {
+    let debug = read_kernel_args(&SysRoot::default()).is_ok_and(|args| args.debug);
+    let level = if debug { tracing::Level::DEBUG } else { tracing::Level::WARN };
     let filter = tracing_subscriber::EnvFilter::builder()
         .with_env_var("METALSTRAP_LOG")
-        .with_default_directive(tracing::Level::WARN.into())
+        .with_default_directive(level.into())
         .from_env_lossy();
     let logging = tracing_subscriber::fmt()
         .with_env_filter(filter)

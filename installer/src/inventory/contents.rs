@@ -6,17 +6,21 @@ use super::lsblk::Device;
 use super::model::{Disk, InstallSummary, Signature};
 use crate::plan::layout::{MARK_LENGTH, MARK_OFFSET};
 use crate::plan::mark::parse_mark;
-use crate::record::{RECORD_ESP_PATH, RECORD_MAX_BYTES, parse_record};
-use std::io::ErrorKind;
+use crate::record::{RECORD_ESP_PATH, parse_record};
 use std::path::Path;
 use std::time::Duration;
 use sysio::block::BlockDevice;
-use sysio::command::Cmd;
-use sysio::files::{FileError, read_text};
-use sysio::mounts::Mount;
+use sysio::command::{Cmd, CommandError};
+use sysio::files::FileError;
 
 /// Label of the ESP of our layout.
 const ESP_LABEL: &str = "metalstrap-esp";
+
+/// The part of the ESP that holds the allocation tables: it must be readable before "no record" is believed.
+const ESP_HEAD_BYTES: usize = 4 << 20;
+
+/// What the C library calls a read error, in the locale `C`.
+const IO_ERROR: &str = "Input/output error";
 
 /// The part at either end of a disk that must be zero in an empty one: partition tables, boot code, RAID and ZFS labels.
 const ENDS_BYTES: u64 = 1 << 20;
@@ -69,7 +73,11 @@ fn look_at_bytes(device: &Device, disk: &mut Disk) -> Result<(), FileError> {
         }
         // There may be a whole system here: neither empty nor unfinished.
         Err(error) => {
-            tracing::warn!(disk = device.path, error = %error, source = %error.source, "the ESP cannot be read");
+            tracing::warn!(
+                disk = device.path,
+                error = format!("{:#}", anyhow::Error::new(error)),
+                "the ESP cannot be read"
+            );
             disk.empty = false;
             note_unreadable(disk, &device.path);
         }
@@ -87,6 +95,10 @@ fn note_unreadable(disk: &mut Disk, place: &str) {
 /// What `blkid` finds on a device.
 fn probe(path: &str) -> Vec<Signature> {
     let signature = |kind: &str| Signature { kind: kind.to_owned(), label: None, place: path.to_owned() };
+    // To blkid a device it cannot open is the same as an empty one.
+    if BlockDevice::open_read_only(Path::new(path)).is_err() {
+        return vec![signature(UNREADABLE)];
+    }
     let cmd = Cmd::new("blkid").args(["--probe", "--output", "export", path]).time_limit(PROBE_LIMIT);
     match cmd.run_any_status().map(|output| (output.code(), output.text())) {
         Ok((Some(0), text)) => parse_blkid(&text, path),
@@ -101,24 +113,43 @@ fn probe(path: &str) -> Vec<Signature> {
     }
 }
 
-/// The install record of our layout; `None` when there is no ESP of ours, or none that was ever finished.
-fn read_record(device: &Device) -> Result<Option<InstallSummary>, FileError> {
+/// Why the ESP could not be looked into.
+#[derive(Debug, thiserror::Error)]
+enum EspError {
+    #[error("reading the ESP")]
+    File(#[from] FileError),
+    #[error("reading the install record")]
+    Command(#[from] CommandError),
+    #[error("reading the install record: {0}")]
+    Io(String),
+}
+
+/// The install record of our layout; `None` when there is no ESP of ours, or none that was ever finished. Reads the FAT with
+/// mtools, without mounting it.
+fn read_record(device: &Device) -> Result<Option<InstallSummary>, EspError> {
     let is_ours = |part: &&Device| part.partlabel.as_deref() == Some(ESP_LABEL);
     let Some(esp) = device.partitions().find(is_ours) else { return Ok(None) };
-    // An ESP that never got its file system is one of an unfinished install.
-    let is_fat = probe(&esp.path).iter().any(|s| s.kind == "vfat" || s.kind == UNREADABLE);
-    if !is_fat {
+    let block = BlockDevice::open_read_only(Path::new(&esp.path))?;
+    let mut head =
+        vec![0u8; usize::try_from(block.size_bytes()).unwrap_or(ESP_HEAD_BYTES).min(ESP_HEAD_BYTES)];
+    block.read_at(0, &mut head)?;
+    let output = Cmd::new("mtype")
+        .args(["-i", &esp.path])
+        .arg(format!("::{RECORD_ESP_PATH}"))
+        // Geometry is a matter of floppies.
+        .env("MTOOLS_SKIP_CHECK", "1")
+        .env("MTOOLSRC", "/dev/null")
+        .time_limit(PROBE_LIMIT)
+        .run_any_status()?;
+    if output.code() != Some(0) {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if said.contains(IO_ERROR) {
+            return Err(EspError::Io(said));
+        }
+        // The disk can be read: there is no record, or never was a whole file system.
         return Ok(None);
     }
-    let mounted = Mount::new(&esp.path, "vfat").read_only().temporary()?;
-    let path = mounted.path().join(RECORD_ESP_PATH.trim_start_matches('/'));
-    let text = match read_text(&path, RECORD_MAX_BYTES) {
-        Ok(text) => text,
-        Err(error) if matches!(error.source.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
-    };
+    let text = output.text();
     let Ok(record) = parse_record(&text) else {
         tracing::warn!(disk = device.path, "an install record that cannot be understood is none");
         return Ok(None);
@@ -130,3 +161,7 @@ fn read_record(device: &Device) -> Result<Option<InstallSummary>, FileError> {
         image: record.image_version,
     }))
 }
+
+#[cfg(test)]
+#[path = "contents_tests.rs"]
+mod tests;
