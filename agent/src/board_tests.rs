@@ -1,0 +1,175 @@
+use super::{Board, Outcome};
+use crate::catalogue::{ALL_ROLES, AT_ONCE, Check, Looking, Moment, Patience, Wanted, always, secs};
+use crate::context::Context;
+use crate::verdict::Verdict;
+use jiff::Timestamp;
+use profiles::node::{NodeConfig, Role};
+use report::State;
+use std::sync::Arc;
+use std::time::Duration;
+
+const BASE: Check = Check {
+    id: "base",
+    title: "t",
+    source: "s",
+    limits: "l",
+    roles: ALL_ROLES,
+    applies: always,
+    interval: secs(10),
+    timeout: secs(2),
+    patience: AT_ONCE,
+    depends_on: &[],
+    action: "do this",
+    subject: "",
+    look: never,
+};
+
+fn never(_: &'static str, _: Arc<Context>, _: Moment) -> Looking {
+    Box::pin(std::future::pending())
+}
+
+const PATIENT: Check =
+    Check { id: "patient", patience: Patience { warn_after: secs(25), critical_after: secs(120) }, ..BASE };
+const DEPENDENT: Check = Check { id: "dependent", depends_on: &["base"], timeout: secs(5), ..BASE };
+const WORKERS: Check = Check { id: "workers", roles: &[Role::Worker], ..BASE };
+const REFUSED: Check = Check { id: "refused", applies: |_| Wanted::No("no VIP".to_owned()), ..BASE };
+
+fn node() -> NodeConfig {
+    serde_json::from_str(include_str!("../tests/fixtures/node.json")).unwrap()
+}
+
+fn at(seconds: u64) -> (Duration, Timestamp) {
+    (secs(1000 + seconds), Timestamp::from_second(1_000_000 + i64::try_from(seconds).unwrap()).unwrap())
+}
+
+fn board(catalogue: &'static [&'static Check]) -> Board {
+    Board::new(catalogue, &node(), at(0).1)
+}
+
+fn finish(board: &mut Board, index: usize, verdict: Verdict, seconds: u64) {
+    let (now, realtime) = at(seconds);
+    board.take_due(now);
+    board.finish(index, Outcome { verdict: Some(verdict), took: secs(0) }, now, realtime);
+    board.refresh(now, realtime);
+}
+
+fn shown(board: &Board, index: usize) -> (State, String, String) {
+    let result = &board.results()[index];
+    (result.state, result.reason.clone(), result.message.clone())
+}
+
+fn triple(state: State, reason: &str, message: &str) -> (State, String, String) {
+    (state, reason.to_owned(), message.to_owned())
+}
+
+#[test]
+fn nothing_is_known_before_the_first_look() {
+    let board = board(&[&BASE, &WORKERS, &REFUSED]);
+    assert_eq!(shown(&board, 0), triple(State::Unknown, "NotYet", "not looked at yet"));
+    assert_eq!(shown(&board, 1), triple(State::Disabled, "NotWanted", "a master has no such thing"));
+    assert_eq!(shown(&board, 2), triple(State::Disabled, "NotWanted", "no VIP"));
+    assert!(!board.first_pass_done(false));
+    assert_eq!(board.results()[0].observed_at, None);
+}
+
+#[test]
+fn the_first_pass_ends_when_every_wanted_check_was_looked_at() {
+    let mut board = board(&[&BASE, &DEPENDENT, &WORKERS]);
+    finish(&mut board, 0, Verdict::ok("Fine", "f"), 1);
+    assert!(board.first_pass_done(true), "the other one is not cheap");
+    assert!(!board.first_pass_done(false));
+    finish(&mut board, 1, Verdict::unknown("Blind", "b"), 1);
+    assert!(board.first_pass_done(false));
+}
+
+#[test]
+fn a_look_under_way_is_not_started_again() {
+    let mut board = board(&[&BASE, &PATIENT]);
+    let ids = |board: &mut Board, seconds| {
+        board.take_due(at(seconds).0).into_iter().map(|(_, check, _)| check.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&mut board, 0), ["base", "patient"]);
+    board.finish(1, Outcome { verdict: Some(Verdict::ok("F", "f")), took: secs(1) }, at(1).0, at(1).1);
+    assert_eq!(ids(&mut board, 9), [] as [&str; 0]);
+    assert_eq!(ids(&mut board, 10), ["patient"]);
+}
+
+#[test]
+fn a_look_without_an_end_in_time_is_unknown_and_counted() {
+    let mut board = board(&[&BASE]);
+    let (now, realtime) = at(2);
+    board.take_due(now);
+    board.finish(0, Outcome { verdict: None, took: secs(2) }, now, realtime);
+    board.refresh(now, realtime);
+    assert_eq!(shown(&board, 0), triple(State::Unknown, "TimedOut", "gave no answer within 2 s"));
+    assert_eq!(board.timeouts(), [("base", 1)]);
+}
+
+#[test]
+fn a_result_three_intervals_old_is_not_believed() {
+    let mut board = board(&[&BASE]);
+    finish(&mut board, 0, Verdict::ok("Fine", "f"), 0);
+    board.refresh(at(32).0, at(32).1);
+    assert_eq!(shown(&board, 0).0, State::Ok);
+    board.refresh(at(33).0, at(33).1);
+    assert_eq!(shown(&board, 0), triple(State::Unknown, "Overdue", "no result for 33 s"));
+    finish(&mut board, 0, Verdict::ok("Fine", "f"), 40);
+    assert_eq!(shown(&board, 0), triple(State::Ok, "Fine", "f"));
+}
+
+#[test]
+fn bad_news_count_only_when_they_last_and_good_news_at_once() {
+    let mut board = board(&[&PATIENT]);
+    let bad = || Verdict::critical("NoAnswer", "refused");
+    finish(&mut board, 0, Verdict::ok("Fine", "f"), 0);
+    finish(&mut board, 0, bad(), 10);
+    assert_eq!(shown(&board, 0), triple(State::Ok, "Wavering", "refused (counts if it lasts 25 s)"));
+    finish(&mut board, 0, bad(), 20);
+    assert_eq!(shown(&board, 0).0, State::Ok);
+    finish(&mut board, 0, bad(), 35);
+    assert_eq!(shown(&board, 0), triple(State::Warning, "NoAnswer", "refused"));
+    finish(&mut board, 0, bad(), 129);
+    assert_eq!(shown(&board, 0).0, State::Warning);
+    finish(&mut board, 0, bad(), 130);
+    assert_eq!(shown(&board, 0).0, State::Critical);
+    assert_eq!(board.results()[0].since, at(130).1);
+    assert_eq!(board.results()[0].action, "do this");
+    finish(&mut board, 0, Verdict::ok("Fine", "f"), 140);
+    assert_eq!(shown(&board, 0), triple(State::Ok, "Fine", "f"));
+    assert_eq!(board.results()[0].action, "");
+    finish(&mut board, 0, bad(), 150);
+    assert_eq!(shown(&board, 0).0, State::Ok, "the count begins anew");
+}
+
+#[test]
+fn what_was_never_fine_is_shown_at_once_and_gets_critical_in_time() {
+    let mut board = board(&[&PATIENT]);
+    finish(&mut board, 0, Verdict::critical("NoAnswer", "refused"), 0);
+    assert_eq!(shown(&board, 0).0, State::Warning);
+    finish(&mut board, 0, Verdict::unknown("Blind", "b"), 60);
+    assert_eq!(shown(&board, 0).0, State::Unknown);
+    finish(&mut board, 0, Verdict::critical("NoAnswer", "refused"), 120);
+    assert_eq!(shown(&board, 0).0, State::Critical, "blindness between does not restart the count");
+}
+
+#[test]
+fn a_consequence_is_unknown_and_names_its_cause() {
+    let mut board = board(&[&BASE, &DEPENDENT]);
+    finish(&mut board, 0, Verdict::critical("Failed", "down"), 0);
+    finish(&mut board, 1, Verdict::critical("NoAnswer", "refused"), 0);
+    assert_eq!(shown(&board, 1), triple(State::Unknown, "DependsOn", "depends on base; refused"));
+    finish(&mut board, 1, Verdict::ok("Fine", "f"), 10);
+    assert_eq!(shown(&board, 1).0, State::Ok, "what works is no consequence");
+    finish(&mut board, 1, Verdict::critical("NoAnswer", "refused"), 20);
+    finish(&mut board, 0, Verdict::ok("Fine", "f"), 20);
+    assert_eq!(shown(&board, 1), triple(State::Critical, "NoAnswer", "refused"));
+}
+
+#[test]
+fn since_moves_with_the_state_only() {
+    let mut board = board(&[&BASE]);
+    finish(&mut board, 0, Verdict::warning("A", "1"), 5);
+    finish(&mut board, 0, Verdict::warning("B", "2"), 15);
+    assert_eq!(board.results()[0].since, at(5).1);
+    assert_eq!(board.results()[0].observed_at, Some(at(15).1));
+}

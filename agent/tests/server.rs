@@ -1,0 +1,105 @@
+//! The HTTP side: what it answers, whom it waits for, what it replaces.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
+
+mod kit;
+
+use agent::run::{Snapshot, assemble};
+use agent::server;
+use report::{CheckResult, Report, State};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+fn check(id: &str, state: State) -> CheckResult {
+    CheckResult {
+        id: id.to_owned(),
+        instance: String::new(),
+        state,
+        reason: "R".to_owned(),
+        message: format!("{id} message"),
+        since: "2026-01-01T00:00:00Z".parse().unwrap(),
+        observed_at: None,
+        took_ms: 0,
+        action: String::new(),
+    }
+}
+
+fn snapshot(checks: Vec<CheckResult>, age: Duration) -> Snapshot {
+    let root = tempfile::tempdir().unwrap();
+    kit::fake_root(root.path());
+    let node = agent::facts::read_node(root.path()).unwrap();
+    let node = agent::facts::collect_node(root.path(), &node);
+    let report: Report = assemble(node, checks, true, "2026-01-01T00:00:00Z".parse().unwrap());
+    let now = sysio::clock::boottime().unwrap();
+    let made_at = now.saturating_sub(age);
+    Snapshot { report: Arc::new(report), first_pass_done: true, timeouts: Vec::new(), made_at }
+}
+
+async fn ask(socket: &Path, request: &'static str) -> (u16, String) {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    tokio::task::spawn_blocking(move || {
+        stream.write_all(format!("{request}\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_from_the_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("deep/agent.sock");
+    let checks = vec![check("a", State::Ok), check("b", State::Critical), check("c", State::Disabled)];
+    let (sender, receiver) = watch::channel(snapshot(checks, Duration::ZERO));
+    let listeners = server::start(&socket, &[], receiver.clone()).unwrap();
+    assert_eq!(
+        ask(&socket, "GET /healthz HTTP/1.1").await,
+        (503, "master-1 not healthy: b: b message\n".to_owned())
+    );
+    let verbose = "[+]a ok: a message\n[-]b critical: b message\n[ ]c disabled: c message\n\
+                   master-1 not healthy: b: b message\n";
+    assert_eq!(ask(&socket, "GET /healthz?verbose HTTP/1.1").await, (503, verbose.to_owned()));
+    assert_eq!(ask(&socket, "GET /nothing HTTP/1.1").await.0, 404);
+    assert_eq!(ask(&socket, "POST /v1/report HTTP/1.1").await.0, 405);
+    sender.send_replace(snapshot(vec![check("a", State::Ok)], Duration::from_secs(20)));
+    assert_eq!(
+        ask(&socket, "GET /healthz HTTP/1.1").await,
+        (200, "master-1 healthy, 1 checks ok\n".to_owned())
+    );
+    let (status, text) = ask(&socket, "GET /livez HTTP/1.1").await;
+    assert_eq!(status, 503);
+    assert!(text.starts_with("the scheduler has stood still for 2"), "{text}");
+    listeners.abort_all();
+    let again = server::start(&socket, &[], receiver).unwrap();
+    assert_eq!(ask(&socket, "GET /healthz HTTP/1.1").await.0, 200, "a left-over socket is replaced");
+    again.abort_all();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn serves_an_address_as_soon_as_it_can_be_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address: SocketAddr = taken.local_addr().unwrap();
+    let (_sender, receiver) = watch::channel(snapshot(vec![check("a", State::Ok)], Duration::ZERO));
+    let _listeners = server::start(&folder.path().join("agent.sock"), &[address], receiver).unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(taken);
+    kit::eventually("served", async || TcpStream::connect(address).ok()).await;
+}
+
+#[tokio::test]
+async fn does_not_replace_what_is_no_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.sock");
+    std::fs::write(&path, "precious").unwrap();
+    let (_sender, receiver) = watch::channel(snapshot(Vec::new(), Duration::ZERO));
+    assert!(server::start(&path, &[], receiver).is_err());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
