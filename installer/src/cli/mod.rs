@@ -16,6 +16,7 @@ pub mod init;
 pub mod install;
 pub mod inventory;
 pub mod plan;
+pub mod status;
 
 /// Turns bare machines into nodes of a highly available k3s cluster on Debian 12.
 #[derive(Debug, Parser)]
@@ -68,6 +69,9 @@ pub enum Command {
     Plan(plan::Args),
     /// Install this machine.
     Install(install::Args),
+    /// Ask a health agent how its node is.
+    #[command(visible_alias = "health")]
+    Status(status::Args),
     /// Print the completion script of a shell.
     Completion(completion::Args),
 }
@@ -82,6 +86,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Disks(args) => disks::run(args, global),
         Command::Plan(args) => plan::run(args, global),
         Command::Install(args) => install::run(args, global),
+        Command::Status(args) => status::run(args, global),
         Command::Completion(args) => completion::run(args, global),
     }
 }
