@@ -3,10 +3,11 @@
 //! Role: glue that a person or CI calls. Every command is one module with one `run`; this file only dispatches.
 //! What does not belong here: anything that runs on a node.
 
-#[allow(dead_code, reason = "codes and folders of the commands that follow")]
+mod artefacts;
 mod failure;
-#[allow(dead_code, reason = "codes and folders of the commands that follow")]
 mod host;
+mod image;
+mod pins;
 mod setup;
 
 use clap::{Parser, Subcommand};
@@ -24,12 +25,21 @@ struct Cli {
 enum Command {
     /// Install by apt what builds and tests need; quick when all of it is there.
     Setup,
+    /// Build the root image, the ISO and the PXE folder, as far as an input has changed.
+    Image(image::ImageArgs),
+    /// Copy the ISO and put a cluster file on its config volume.
+    Medium(image::medium::MediumArgs),
+    /// Fill or check images/pins.toml.
+    Pins(pins::PinsArgs),
 }
 
 fn dispatch(command: &Command) -> CommandResult {
     setup::run()?;
     match command {
         Command::Setup => Ok(()),
+        Command::Image(args) => image::run(args),
+        Command::Medium(args) => image::medium::run(args),
+        Command::Pins(args) => pins::run(args),
     }
 }
 
