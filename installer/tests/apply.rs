@@ -1,6 +1,6 @@
 //! Whole installs on loop devices: real sfdisk, mkfs, mtools, grub-mkimage; a root image made by mksquashfs.
 //! Needs root and a free loop device; without root the tests say so and fail, they are never skipped silently.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test")]
 
 mod common;
 
@@ -29,6 +29,17 @@ fn an_install_ends_whole_with_record_and_without_mark() {
     assert_eq!(fixture.esp_file("/slots/a/vmlinuz"), common::KERNEL);
     assert_eq!(fixture.esp_file("/EFI/BOOT/BOOTX64.EFI"), b"shim");
     assert!(fixture.esp_listing("/EFI/BOOT").iter().all(|name| name != "BOOTX64.NEW"));
+
+    // The way a live system hands over: the same kernel, read from the ESP without a mount and without a write.
+    let before = fixture.image_sha256();
+    let inventory = std::fs::read_to_string(
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/inventory/installed.json"),
+    );
+    let mut disk = installer::inventory::parse_inventory(&inventory.unwrap()).unwrap().disks.pop().unwrap();
+    disk.path = fixture.device().display().to_string();
+    let kernel = installer::handover::fetch_kernel(&disk).unwrap();
+    assert_eq!(kernel.slot, installer::plan::boot::Slot::A);
+    assert_eq!(fixture.image_sha256(), before);
 
     let state = fixture.mount_state();
     let read = |path: &str| std::fs::read(state.path().join(path)).unwrap();
@@ -133,8 +144,7 @@ fn a_disk_that_gives_back_other_bytes_gets_no_loader() {
     let fixture = Fixture::new(512);
     let planned = fixture.plan();
     let image = fixture.image_path();
-    let mut reporter = Whole::default();
-    reporter.after = Some((
+    let after: common::AfterStep = (
         "copy-root",
         Box::new(move || {
             // One bit of the slot, behind the back of the kernel, as a bad disk would.
@@ -145,9 +155,9 @@ fn a_disk_that_gives_back_other_bytes_gets_no_loader() {
             file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
             file.sync_all().unwrap();
         }),
-    ));
+    );
+    let mut reporter = Whole { after: Some(after), ..Whole::default() };
     let failure = apply_plan(&planned, &fixture.sources(), &mut reporter).unwrap_err();
-    eprintln!("{}", failure.message());
     assert_eq!(
         (failure.code, failure.exit, failure.step),
         ("E_VERIFY_READBACK", ExitCode::DiskTouched, "verify-root")

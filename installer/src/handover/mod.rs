@@ -121,3 +121,43 @@ pub fn load_kernel(kernel: &Kernel) -> Result<(), Refusal> {
 fn refuse(message: String) -> Refusal {
     Refusal::new("E_HANDOVER", ExitCode::Environment, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::find_installed;
+    use crate::exit::ExitCode;
+    use crate::inventory::{Inventory, parse_inventory};
+
+    fn installed() -> Inventory {
+        parse_inventory(include_str!("../../tests/fixtures/inventory/installed.json")).unwrap()
+    }
+
+    #[test]
+    fn only_the_disk_of_this_node_of_this_cluster_is_handed_over_to() {
+        let inventory = installed();
+        let path =
+            |cluster, host| find_installed(&inventory, cluster, host).unwrap().map(|d| d.path.as_str());
+        assert_eq!(path("ha", "master-1"), Some("/dev/vda"));
+        assert_eq!(path("ha", "master-2"), None);
+        assert_eq!(path("lab", "master-1"), None);
+    }
+
+    #[test]
+    fn two_disks_of_the_same_node_are_refused_with_both() {
+        let mut inventory = installed();
+        let mut copy = inventory.disks.iter().find(|d| d.install_record.is_some()).unwrap().clone();
+        let install = copy.install_record.as_ref().unwrap().install_id;
+        copy.path = "/dev/vdb".to_owned();
+        copy.serial = None;
+        inventory.disks.push(copy);
+        let refusal = find_installed(&inventory, "ha", "master-1").unwrap_err();
+        assert_eq!(refusal.exit, ExitCode::Environment);
+        assert_eq!(
+            refusal.to_string(),
+            format!(
+                "E_INSTALLED_TWICE: 2 disks carry an installed master-1 of cluster ha; detach all but the right one\n  \
+                 /dev/vda serial MS-0001: install {install}\n  /dev/vdb serial unknown: install {install}"
+            )
+        );
+    }
+}

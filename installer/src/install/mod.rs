@@ -226,11 +226,13 @@ fn hand_over(
 
 /// The master that forms the cluster makes a token of its own when it was given none; everybody else must have theirs.
 fn fill_tokens(node: &NodeConfig, secrets: &mut NodeSecrets, screen: &mut dyn Lines) -> Result<(), Refusal> {
-    if secrets::may_generate(node) && secrets.server_token.is_none() {
-        secrets.server_token = Some(Secret::new(hex::encode(rand::random::<[u8; 32]>())));
-        screen.line(&render_warning(
-            "no server_token was given: a new one was made, kept only in /etc/rancher/k3s/server-token of this node",
-        ));
+    if secrets::may_generate(node) {
+        for name in secrets::missing_tokens(node, secrets) {
+            secrets::set_token(secrets, name, Secret::new(hex::encode(rand::random::<[u8; 32]>())));
+            screen.line(&render_warning(&format!(
+                "no {name} was given: a new one was made and is kept only on this node, in /etc/rancher/k3s"
+            )));
+        }
     }
     secrets::ensure_tokens(node, secrets)
 }

@@ -8,13 +8,20 @@ use profiles::secret::Secret;
 /// Stands for a missing token while a plan is rendered; never written, because an install refuses without the token.
 const PLACEHOLDER: &str = "token-missing";
 
-/// Names of the tokens that this node needs and was not given.
+/// Names of the tokens that this node needs and was not given. A master of a cluster with workers holds the agent token
+/// too: without it k3s would hand the server token to every worker.
 pub fn missing_tokens(node: &NodeConfig, secrets: &NodeSecrets) -> Vec<&'static str> {
-    match node.role.role() {
-        Role::Master if secrets.server_token.is_none() => vec!["server_token"],
-        Role::Worker if secrets.agent_token.is_none() => vec!["agent_token"],
-        Role::Master | Role::Worker | Role::Proxy => Vec::new(),
+    let role = node.role.role();
+    let has_workers = node.peers_with(Role::Worker).next().is_some();
+    let needs_agent = role == Role::Worker || (role == Role::Master && has_workers);
+    let mut missing = Vec::new();
+    if role == Role::Master && secrets.server_token.is_none() {
+        missing.push("server_token");
     }
+    if needs_agent && secrets.agent_token.is_none() {
+        missing.push("agent_token");
+    }
+    missing
 }
 
 /// True for the one master that forms the cluster: it may make a token of its own.
@@ -27,8 +34,7 @@ pub(super) fn with_placeholders(node: &NodeConfig, secrets: &NodeSecrets) -> (No
     let mut filled = secrets.clone();
     let mut warnings = Vec::new();
     for name in missing_tokens(node, secrets) {
-        let slot = if name == "server_token" { &mut filled.server_token } else { &mut filled.agent_token };
-        *slot = Some(Secret::new(PLACEHOLDER));
+        set_token(&mut filled, name, Secret::new(PLACEHOLDER));
         let outcome = if may_generate(node) {
             "an install generates one, because this master forms the cluster"
         } else {
@@ -37,6 +43,14 @@ pub(super) fn with_placeholders(node: &NodeConfig, secrets: &NodeSecrets) -> (No
         warnings.push(format!("{name} is missing in secrets.toml: {outcome}"));
     }
     (filled, warnings)
+}
+
+/// Gives the node a token by the name it has in [`missing_tokens`].
+pub fn set_token(secrets: &mut NodeSecrets, name: &str, token: Secret) {
+    match name {
+        "server_token" => secrets.server_token = Some(token),
+        _ => secrets.agent_token = Some(token),
+    }
 }
 
 /// Checks that the node has its tokens.
@@ -52,7 +66,7 @@ pub fn ensure_tokens(node: &NodeConfig, secrets: &NodeSecrets) -> Result<(), Ref
         "{} is a {} and needs {}; put it into secrets.toml beside the cluster file",
         node.hostname,
         node.role.role(),
-        missing.join(", ")
+        missing.join(" and ")
     );
     Err(Refusal::new("E_TOKEN_MISSING", ExitCode::InvalidInput, message))
 }

@@ -203,6 +203,12 @@ impl Fixture {
             .collect()
     }
 
+    /// Hash of the disk up to the end of the ESP.
+    pub fn image_sha256(&self) -> String {
+        let device = BlockDevice::open_read_only(&self.device).unwrap();
+        device.hash_range(0, 514 << 20, &mut |_| {}).unwrap().sha256
+    }
+
     pub fn mount_state(&self) -> MountGuard {
         let partition = format!("{}p5", self.device.display());
         Mount::new(partition, "ext4").read_only().temporary().unwrap()
@@ -234,11 +240,14 @@ pub fn node(hostname: &str) -> NodeConfig {
     loaded.cluster.unwrap().resolve(hostname).unwrap()
 }
 
+/// Name of a step and what is done after it.
+pub type AfterStep = (&'static str, Box<dyn FnMut()>);
+
 /// Remembers what it is told; may do something after a step.
 #[derive(Default)]
 pub struct Whole {
     pub lines: Vec<String>,
-    pub after: Option<(&'static str, Box<dyn FnMut()>)>,
+    pub after: Option<AfterStep>,
 }
 
 impl Reporter for Whole {
