@@ -33,7 +33,7 @@ pub const CHECK: Check = Check {
     timeout: secs(10),
     patience: AT_ONCE,
     depends_on: &[],
-    action: "a mark left by a power cut is removed at the next boot; otherwise install the node again",
+    action: "a mark alone is left by a power cut at the very end of an install and does no harm; otherwise install the node again",
     subject: "",
     look,
 };
