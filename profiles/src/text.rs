@@ -28,9 +28,8 @@ impl Lines {
     pub(crate) fn position(&self, text: &str, offset: usize) -> (usize, usize) {
         let line = self.starts.partition_point(|start| *start <= offset).max(1);
         let start = self.starts.get(line - 1).copied().unwrap_or_default();
-        let before = text.as_bytes().get(start..offset.min(text.len())).unwrap_or_default();
-        // Characters begin with any byte but a continuation byte.
-        let column = before.iter().filter(|b| (**b & 0xc0) != 0x80).count() + 1;
+        let before = text.get(start..offset.min(text.len())).unwrap_or_default();
+        let column = before.chars().count() + 1;
         (line, column)
     }
 }

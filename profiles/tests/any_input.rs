@@ -159,12 +159,16 @@ fn an_unknown_key_anywhere_is_exactly_one_error_there() {
     );
 }
 
+/// A node that is in its own way when there are many of it, all on one line.
+const NODE: &str = "{ hostname = \"a\", role = \"worker\", address = \"10.0.0.1\" },";
+
 #[test]
 fn a_flood_of_problems_is_cut_off() {
     let floods = [
         format!("version = 1\nnodes = [{}]\n", "1,".repeat(200_000)),
         "=\n".repeat(200_000),
         format!("version = 1\n{}", (0..50_000).map(|n| format!("k{n} = 1\n")).collect::<String>()),
+        format!("version = 1\ncluster.name = \"a\"\nnodes = [{}]\n", NODE.repeat(5_000)),
         HA.replace("pools = [", &format!("pools = [{}", "\"10.0.3.1-10.0.3.9\",".repeat(3_000))),
     ];
     for flood in floods {

@@ -2,7 +2,7 @@
 
 use crate::code::Code;
 use crate::diagnostic::Diagnostic;
-use crate::document::{At, Document};
+use crate::document::{At, DIAGNOSTICS_MAX, Document};
 use crate::path::KeyPath;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -16,12 +16,19 @@ pub(super) struct Findings<'f, 'd> {
 impl Findings<'_, '_> {
     /// A problem with a value.
     pub(super) fn value(&mut self, code: Code, path: &KeyPath, message: impl Into<String>) {
-        self.diagnostics.push(self.document.problem(code, path, At::Value, message));
+        self.push(code, path, At::Value, message.into());
     }
 
     /// A problem with a key, or with its being missing.
     pub(super) fn key(&mut self, code: Code, path: &KeyPath, message: impl Into<String>) {
-        self.diagnostics.push(self.document.problem(code, path, At::Key, message));
+        self.push(code, path, At::Key, message.into());
+    }
+
+    /// One more than the limit is kept: it is how the caller sees that the list was cut.
+    fn push(&mut self, code: Code, path: &KeyPath, at: At, message: String) {
+        if self.diagnostics.len() <= DIAGNOSTICS_MAX {
+            self.diagnostics.push(self.document.problem(code, path, at, message));
+        }
     }
 
     /// Reports every value that was there before, and where.
