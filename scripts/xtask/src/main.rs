@@ -4,11 +4,15 @@
 //! What does not belong here: anything that runs on a node.
 
 mod artefacts;
+mod bench;
+mod demo;
 mod failure;
 mod host;
 mod image;
+mod machines;
 mod pins;
 mod setup;
+mod test;
 
 use clap::{Parser, Subcommand};
 use failure::CommandResult;
@@ -31,15 +35,33 @@ enum Command {
     Medium(image::medium::MediumArgs),
     /// Fill or check images/pins.toml.
     Pins(pins::PinsArgs),
+    /// Boot a bare virtual machine, install it unattended, and show its health report.
+    Demo(demo::Args),
+    /// Run every test and print a summary; its last line is `N passed, N failed`.
+    Test(test::Args),
+    /// Measure sizes and durations, beside what the project aims at.
+    Bench(bench::Args),
+    /// Serve one HTTP request on standard input and output: what a virtual machine calls.
+    #[command(name = machines::SERVE_FOLDER, hide = true)]
+    ServeFolder {
+        /// Folders; the first that has the file wins.
+        folders: Vec<std::path::PathBuf>,
+    },
 }
 
 fn dispatch(command: &Command) -> CommandResult {
+    if let Command::ServeFolder { folders } = command {
+        return machines::serve_folder(folders); // once for each connection of a guest: no time for setup
+    }
     setup::run()?;
     match command {
-        Command::Setup => Ok(()),
+        Command::Setup | Command::ServeFolder { .. } => Ok(()),
         Command::Image(args) => image::run(args),
         Command::Medium(args) => image::medium::run(args),
         Command::Pins(args) => pins::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Test(args) => test::run(args),
+        Command::Bench(args) => bench::run(args),
     }
 }
 

@@ -8,6 +8,8 @@ mod layer;
 pub mod live;
 pub mod medium;
 mod pxe;
+#[cfg(test)]
+mod recipe_tests;
 mod reproducible;
 mod sources;
 pub mod stage;

@@ -1,0 +1,185 @@
+//! `cargo xtask test`: everything that can be checked by a machine, in one list.
+//!
+//! The fast steps need no virtual machine; the others build the test image and boot it. A new step is one line in
+//! [`FAST`]; a new scenario is registered in the crate `tests`.
+
+mod steps;
+mod summary;
+
+use crate::failure::{CommandResult, INVALID_INPUT, UNKNOWN, failure};
+use crate::machines;
+use ::tests::scenarios::{Image, SCENARIOS, Scenario, find};
+use anyhow::Result;
+use summary::{Counts, Summary};
+
+/// Arguments of `cargo xtask test`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only what needs no virtual machine.
+    #[arg(long)]
+    fast: bool,
+    /// Only this step or scenario; an unknown name lists them.
+    name: Option<String>,
+}
+
+/// A step that needs no virtual machine.
+struct Step {
+    name: &'static str,
+    shows: &'static str,
+    run: fn() -> Result<Counts>,
+}
+
+const FAST: &[Step] = &[
+    Step { name: "format", shows: "cargo fmt --check", run: steps::format },
+    Step { name: "lints", shows: "cargo clippy, warnings are errors", run: steps::lints },
+    Step { name: "tests", shows: "cargo test of the whole workspace", run: steps::cargo_tests },
+    Step {
+        name: "dependencies",
+        shows: "cargo deny: licences, sources, advisories",
+        run: steps::dependencies,
+    },
+    Step { name: "shell", shows: "shellcheck of every script", run: steps::shell },
+];
+
+/// Name of the step that builds the test image.
+const IMAGE: &str = "image";
+/// Name of the step that builds it twice.
+const REPRODUCIBLE: &str = "reproducible";
+
+/// One thing to do, in order.
+enum Job {
+    Step(&'static Step),
+    Image,
+    Reproducible,
+    Scenario(&'static Scenario),
+}
+
+impl Job {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Step(step) => step.name,
+            Self::Image => IMAGE,
+            Self::Reproducible => REPRODUCIBLE,
+            Self::Scenario(scenario) => scenario.name,
+        }
+    }
+
+    fn shows(&self) -> &'static str {
+        match self {
+            Self::Step(step) => step.shows,
+            Self::Image => "the test image (k3s double) builds",
+            Self::Reproducible => "built twice from the same inputs it is the same, bit for bit",
+            Self::Scenario(scenario) => scenario.shows,
+        }
+    }
+}
+
+/// Runs what was asked for, all of it even when some fails, and prints the summary; its last line is
+/// `N passed, N failed`.
+///
+/// # Errors
+/// Something failed, or there is no step of that name.
+pub fn run(args: &Args) -> CommandResult {
+    let jobs = choose(args.fast, args.name.as_deref())?;
+    let mut summary = Summary::default();
+    let mut built = None;
+    for (index, job) in jobs.iter().enumerate() {
+        eprintln!("\n[{}/{}] {}: {}", index + 1, jobs.len(), job.name(), job.shows());
+        let begin = machines::now();
+        let result = run_job(job, &mut built);
+        let secs = begin.elapsed().as_secs_f64();
+        if let Err(error) = &result {
+            eprintln!("FAILED {}: {error:#}", job.name());
+        }
+        summary.add(job.name(), result, secs);
+        eprintln!("[{}/{}] {} took {secs:.1} s", index + 1, jobs.len(), job.name());
+    }
+    println!("\n{}", summary.table());
+    println!("{}", summary.last_line());
+    // Said in full above; the code is what is left to give.
+    if summary.failed() == 0 { Ok(()) } else { Err(failure(UNKNOWN, "not everything passed, see above")) }
+}
+
+fn run_job(job: &Job, built: &mut Option<Image>) -> Result<Counts> {
+    match job {
+        Job::Step(step) => (step.run)(),
+        Job::Image => {
+            *built = Some(machines::build_double()?);
+            Ok(Counts::one())
+        }
+        Job::Reproducible => {
+            machines::ensure_reproducible()?;
+            Ok(Counts::one())
+        }
+        Job::Scenario(scenario) => {
+            let image = match built {
+                Some(image) => image,
+                None => built.insert(machines::build_double()?),
+            };
+            let figures = (scenario.run)(&machines::context(image.clone())?)?;
+            for (name, value) in figures {
+                eprintln!("  {name:32} {value:9.1}");
+            }
+            Ok(Counts::one())
+        }
+    }
+}
+
+/// The jobs for the arguments. A scenario by name brings the one whose disk it starts from.
+fn choose(fast: bool, name: Option<&str>) -> Result<Vec<Job>> {
+    let mut all: Vec<Job> = FAST.iter().map(Job::Step).collect();
+    if !fast {
+        all.extend([Job::Image, Job::Reproducible]);
+        all.extend(SCENARIOS.iter().map(Job::Scenario));
+    }
+    let Some(name) = name else { return Ok(all) };
+    let after = find(name).and_then(|scenario| scenario.after);
+    let names: Vec<&str> = all.iter().map(Job::name).collect();
+    if !names.contains(&name) {
+        return Err(failure(
+            INVALID_INPUT,
+            format!("there is no test `{name}`; there are: {}", names.join(" ")),
+        ));
+    }
+    Ok(all.into_iter().filter(|job| job.name() == name || Some(job.name()) == after).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Job, choose};
+
+    fn names(fast: bool, name: Option<&str>) -> Vec<&'static str> {
+        choose(fast, name).unwrap().iter().map(Job::name).collect()
+    }
+
+    #[test]
+    fn fast_part_boots_nothing_and_the_whole_does() {
+        assert_eq!(names(true, None), ["format", "lints", "tests", "dependencies", "shell"]);
+        let all = names(false, None);
+        assert!(all.starts_with(&[
+            "format",
+            "lints",
+            "tests",
+            "dependencies",
+            "shell",
+            "image",
+            "reproducible"
+        ]));
+        assert!(all.contains(&"iso-uefi"));
+    }
+
+    #[test]
+    fn one_scenario_brings_the_one_it_starts_from() {
+        assert_eq!(names(false, Some("handover")), ["iso-bios", "handover"]);
+        assert_eq!(names(false, Some("pxe-bios")), ["pxe-bios"]);
+    }
+
+    #[test]
+    fn unknown_name_lists_what_there_is() {
+        let Err(error) = choose(true, Some("nothing")) else { panic!("it was taken") };
+        assert_eq!(
+            error.to_string(),
+            "there is no test `nothing`; there are: format lints tests dependencies shell"
+        );
+    }
+}
