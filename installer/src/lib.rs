@@ -16,4 +16,5 @@ pub mod plan;
 pub mod record;
 pub mod refusal;
 pub mod render;
+pub mod settle;
 pub mod verify;

@@ -16,6 +16,7 @@ pub mod init;
 pub mod install;
 pub mod inventory;
 pub mod plan;
+pub mod settle;
 pub mod status;
 
 /// Turns bare machines into nodes of a highly available k3s cluster on Debian 12.
@@ -69,6 +70,9 @@ pub enum Command {
     Plan(plan::Args),
     /// Install this machine.
     Install(install::Args),
+    /// Remove what a power cut at the very end of an install has left; the installed system does it at each boot.
+    #[command(hide = true)]
+    Settle,
     /// Ask a health agent how its node is.
     #[command(visible_alias = "health")]
     Status(status::Args),
@@ -86,6 +90,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Disks(args) => disks::run(args, global),
         Command::Plan(args) => plan::run(args, global),
         Command::Install(args) => install::run(args, global),
+        Command::Settle => settle::run(),
         Command::Status(args) => status::run(args, global),
         Command::Completion(args) => completion::run(args, global),
     }

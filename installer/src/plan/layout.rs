@@ -23,6 +23,8 @@ pub const DISK_MIN_MIB: u64 = 1 + BIOS_MIB + ESP_MIB + 2 * ROOT_MIB + STATE_MIN_
 pub const MARK_OFFSET: u64 = 2 * MIB - MARK_LENGTH;
 /// Length of the unfinished mark: one sector of a 4096-byte disk.
 pub const MARK_LENGTH: u64 = 4096;
+/// Label of the BIOS boot partition, whose end is the unfinished mark.
+pub const BIOS_LABEL: &str = "metalstrap-bios";
 
 /// GPT type of a BIOS boot partition.
 const TYPE_BIOS: &str = "21686148-6449-6E6F-744E-656564454649";
@@ -128,7 +130,7 @@ impl Layout {
         // The backup table takes the last sector and the entry array before it; the state ends on the MiB before that.
         let usable_end = disk_bytes / sector_bytes * sector_bytes - sector_bytes - GPT_ARRAY_BYTES;
         let wanted = [
-            (PartitionRole::Bios, "metalstrap-bios", TYPE_BIOS, ids.bios, BIOS_MIB * MIB),
+            (PartitionRole::Bios, BIOS_LABEL, TYPE_BIOS, ids.bios, BIOS_MIB * MIB),
             (PartitionRole::Esp, "metalstrap-esp", TYPE_ESP, ids.esp, ESP_MIB * MIB),
             (PartitionRole::RootA, "metalstrap-root-a", TYPE_LINUX, ids.root_a, ROOT_MIB * MIB),
             (PartitionRole::RootB, "metalstrap-root-b", TYPE_LINUX, ids.root_b, ROOT_MIB * MIB),

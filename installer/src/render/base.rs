@@ -7,11 +7,12 @@ use super::text::{HEADER, word};
 use profiles::node::Role;
 
 /// Units of every node.
-const ALWAYS: [&str; 6] = [
+const ALWAYS: [&str; 7] = [
     "chrony-wait.service",
     "chrony.service",
     "metalstrap-agent.service",
     "metalstrap-firewall.service",
+    "metalstrap-settle.service",
     "ssh.service",
     "systemd-networkd.service",
 ];
