@@ -60,6 +60,7 @@ codes! {
     UuidPlaceholder "E_UUID_PLACEHOLDER" "A system UUID that many machines share because nobody ever set it.";
     NodeUnrecognisable "E_NODE_UNRECOGNISABLE" "A node without MAC, serial number and UUID: no machine can be recognised as it.";
     DiskDuplicate "E_DISK_DUPLICATE" "Two nodes select the same disk by serial number or WWN.";
+    DiskSelector "E_DISK_SELECTOR" "A disk selector that no disk can fit: an empty or too small range of sizes, or a `type` and a `transport` that exclude each other.";
     AddressMissing "E_ADDRESS_MISSING" "A node without an address on the cluster network.";
     AddressDuplicate "E_ADDRESS_DUPLICATE" "The same address is given twice.";
     AddressOutside "E_ADDRESS_OUTSIDE" "An address that is not inside its network.";

@@ -24,6 +24,13 @@ pub(crate) struct Format {
 /// Longest host name, label value and label name.
 const LABEL_MAX: usize = 63;
 
+/// One comparison, or one of either direction. A number too large for 64 bits is left to the check.
+const SIZE_RANGE_PATTERN: &str = concat!(
+    "^ *(= *[0-9]+(\\.[0-9]{1,3})? *([KkMGTP]B|[KMGTP]iB|B)",
+    "|>=? *[0-9]+(\\.[0-9]{1,3})? *([KkMGTP]B|[KMGTP]iB|B)( *, *<=? *[0-9]+(\\.[0-9]{1,3})? *([KkMGTP]B|[KMGTP]iB|B))?",
+    "|<=? *[0-9]+(\\.[0-9]{1,3})? *([KkMGTP]B|[KMGTP]iB|B)( *, *>=? *[0-9]+(\\.[0-9]{1,3})? *([KkMGTP]B|[KMGTP]iB|B))?) *$"
+);
+
 macro_rules! formats {
     ($($function:ident $constant:ident { $($field:ident: $value:expr,)* })*) => {
         $(
@@ -54,14 +61,14 @@ formats! {
     ipv4 IPV4 {
         name: "ipv4",
         expects: "an IPv4 address (as in 10.0.0.11)",
-        pattern: "^[0-9]{1,3}(\\.[0-9]{1,3}){3}$",
+        pattern: "^(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(\\.(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}$",
         check: |text| text.parse::<Ipv4Addr>().is_ok(),
         secret: false,
     }
     ipv4_cidr IPV4_CIDR {
         name: "ipv4-cidr",
         expects: "an IPv4 range with prefix length (as in 10.0.0.0/22)",
-        pattern: "^[0-9]{1,3}(\\.[0-9]{1,3}){3}/[0-9]{1,2}$",
+        pattern: "^(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(\\.(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}/(3[0-2]|[12]?[0-9])$",
         check: |text| text.parse::<Ipv4Net>().is_ok(),
         secret: false,
     }
@@ -130,12 +137,21 @@ formats! {
     }
     device_link DEVICE_LINK {
         name: "device-link",
-        expects: "a link in /dev/disk/by-path (with or without the folder)",
-        pattern: "^(/dev/disk/by-path/)?[A-Za-z0-9][A-Za-z0-9:.,@_-]*$",
+        expects: "a link in /dev/disk/by-path (with or without the folder; * and ? stand for other characters)",
+        pattern: "^(/dev/disk/by-path/)?[A-Za-z0-9*?][A-Za-z0-9:.,@_*?-]*$",
         check: |text| {
             let name = text.strip_prefix("/dev/disk/by-path/").unwrap_or(text);
-            is_word(name, |b| b":.,@_-".contains(&b))
+            let is_sign = |b: u8| b.is_ascii_alphanumeric() || b"*?".contains(&b);
+            name.bytes().next().is_some_and(is_sign) && name.bytes().all(|b| is_sign(b) || b":.,@_-".contains(&b))
         },
+        secret: false,
+    }
+    size_range SIZE_RANGE {
+        name: "size-range",
+        expects: "a range of sizes (a lower bound, an upper bound or both, each >=, >, <=, < or = with a number and \
+                  B, KB, MB, GB, TB, PB, KiB, MiB, GiB, TiB or PiB, as in `>= 100GB, < 2TB`)",
+        pattern: SIZE_RANGE_PATTERN,
+        check: |text| text.parse::<crate::disk::SizeRange>().is_ok(),
         secret: false,
     }
     label_key LABEL_KEY {

@@ -7,6 +7,7 @@ mod check;
 pub mod cluster;
 pub mod code;
 pub mod diagnostic;
+pub mod disk;
 mod document;
 mod format;
 pub mod node;

@@ -3,6 +3,7 @@
 //! Made only by `Cluster::resolve`; read by the plan, the renderers and the health agent. Serialised as
 //! `/etc/metalstrap/node.json` on an installed node. Holds no secret (see [`NodeSecrets`]).
 
+pub use crate::disk::{DiskKind, DiskSelector, DiskTransport, SizeRange, matches_glob};
 use crate::secret::Secret;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -245,20 +246,6 @@ pub struct Identity {
     pub serial: Option<String>,
     /// DMI system UUID, lower case.
     pub uuid: Option<uuid::Uuid>,
-}
-
-/// Which disk may be taken. Empty means: the one eligible empty disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DiskSelector {
-    /// Serial number, exact.
-    pub serial: Option<String>,
-    /// World wide name, exact.
-    pub wwn: Option<String>,
-    /// `/dev/disk/by-path/…` link, with or without the folder.
-    pub by_path: Option<String>,
-    /// Serial of the disk whose contents the operator gives up. Consent for that very disk, never a bare flag.
-    pub wipe: Option<String>,
 }
 
 /// What a machine must have for its role.

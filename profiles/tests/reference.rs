@@ -86,6 +86,7 @@ fn an_independent_validator_agrees_about_the_structure() {
     ];
     let validator = jsonschema::validator_for(cluster_schema()).unwrap();
     let (mut valid, mut invalid) = (0, 0);
+    let mut disagree = vec![];
     for path in ["tests/corpus/good", "tests/corpus/bad", "examples"].into_iter().flat_map(corpus) {
         let bytes = std::fs::read(&path).unwrap();
         let Some(value) =
@@ -96,8 +97,12 @@ fn an_independent_validator_agrees_about_the_structure() {
         let refused =
             load("f", &bytes, None).diagnostics.iter().any(|found| structural.contains(&found.code));
         let theirs = !validator.is_valid(&value);
-        assert_eq!(refused, theirs, "{}", path.display());
+        if refused != theirs {
+            disagree.push(path.file_stem().unwrap().to_string_lossy().into_owned());
+        }
         if refused { invalid += 1 } else { valid += 1 }
     }
+    // JSON has one kind of number; a regular expression cannot say "fits in 64 bits".
+    assert_eq!(disagree, ["disk_size_overflow", "disk_size_too_long", "mtu_float", "version_float"]);
     assert!(valid > 40 && invalid > 15, "{valid} {invalid}");
 }

@@ -21,6 +21,7 @@ fn choose_with(inventory: &Inventory, words: &[(&str, &str)]) -> Result<String, 
         wwn: word("wwn"),
         by_path: word("by_path"),
         wipe: word("wipe"),
+        ..DiskSelector::default()
     };
     let overrides = DiskOverrides { serial: word("disk"), wipe: word("erase") };
     match choose_disk(inventory, &selector, &NEEDS, &overrides) {

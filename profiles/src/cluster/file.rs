@@ -3,6 +3,7 @@
 //!
 //! A value of this type was parsed, not validated: only [`Cluster`](super::Cluster) was.
 
+use super::disk_table::DiskTable;
 use crate::format;
 use crate::node::{Cni, MacAddr, ProxyPlacement, Role, Zone};
 use crate::profile::ProfileV1;
@@ -257,28 +258,6 @@ pub struct InterfaceEntry {
     /// Its address; the prefix length is that of the network.
     #[schemars(schema_with = "format::ipv4")]
     pub address: Ipv4Addr,
-}
-
-/// Which disk may be taken. All given keys must fit the same disk.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DiskTable {
-    /// Serial number, exact.
-    #[serde(default)]
-    #[schemars(schema_with = "format::hardware_id")]
-    pub serial: Option<String>,
-    /// World wide name, exact.
-    #[serde(default)]
-    #[schemars(schema_with = "format::hardware_id")]
-    pub wwn: Option<String>,
-    /// Link in `/dev/disk/by-path`, with or without the folder.
-    #[serde(default)]
-    #[schemars(schema_with = "format::device_link")]
-    pub by_path: Option<String>,
-    /// Serial number of the disk whose contents may be lost. Consent for that very disk.
-    #[serde(default)]
-    #[schemars(schema_with = "format::hardware_id")]
-    pub wipe: Option<String>,
 }
 
 /// Addresses from the first to the last, both included.

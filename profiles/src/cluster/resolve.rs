@@ -2,8 +2,8 @@
 
 use super::file::{ClusterFileV1, InterfaceEntry, NodeEntry};
 use crate::node::{
-    ClusterFacts, DiskSelector, Identity, Interface, KubernetesConfig, NODE_CONFIG_SCHEMA, NodeConfig, Peer,
-    ProxyConfig, ProxyPlacement, Requirements, Role, RoleConfig, Vrrp, Zone,
+    ClusterFacts, Identity, Interface, KubernetesConfig, NODE_CONFIG_SCHEMA, NodeConfig, Peer, ProxyConfig,
+    ProxyPlacement, Requirements, Role, RoleConfig, Vrrp, Zone,
 };
 use crate::profile::{ProfileError, ProfileV1, shipped};
 use ipnet::Ipv4Net;
@@ -104,12 +104,7 @@ pub(super) fn resolve(file: &ClusterFileV1, hostname: &str) -> Result<NodeConfig
         role: role_config(file, node, &profile),
         identity: identity(node),
         interfaces: interfaces(file, node),
-        disk: DiskSelector {
-            serial: node.disk.serial.clone(),
-            wwn: node.disk.wwn.clone(),
-            by_path: node.disk.by_path.clone(),
-            wipe: node.disk.wipe.clone(),
-        },
+        disk: node.disk.selector(),
         requirements: Requirements {
             memory_min_mib: profile.memory_min_mib.unwrap_or_default(),
             disk_min_mib: profile.disk_min_mib.unwrap_or_default(),

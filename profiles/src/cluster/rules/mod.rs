@@ -3,6 +3,7 @@
 //! They run on whatever the structural check has left, so that one misspelt key does not hide an address given twice.
 
 mod addresses;
+mod disks;
 mod findings;
 mod identity;
 mod kubernetes;
@@ -23,6 +24,7 @@ const GROUPS: &[fn(&View<'_>, &mut Findings<'_, '_>)] = &[
     identity::macs,
     identity::serials_and_uuids,
     identity::disks,
+    disks::selectors,
     ranges::host_bits,
     ranges::usable,
     ranges::disjoint,
