@@ -63,6 +63,7 @@ pub fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         ids: &ids,
     })
     .map_err(|error| error.refusal())?;
+    planned.plan.warnings.extend(disk.warnings().iter().cloned());
     planned.plan.warnings.extend(diagnostics.iter().map(ToString::to_string));
     match global.output {
         OutputFormat::Json => print_json(&planned.plan)?,

@@ -2,7 +2,8 @@
 
 use super::refusal::DiskRefusal;
 use super::verdict::{DiskVerdict, describe, judge_disks};
-use crate::inventory::{Disk, Inventory, sanitise};
+use super::wishes::Wishes;
+use crate::inventory::{Disk, Inventory};
 use profiles::node::{DiskSelector, Requirements};
 
 /// What the kernel's arguments say about disks; stronger than the cluster file.
@@ -10,7 +11,7 @@ use profiles::node::{DiskSelector, Requirements};
 pub struct DiskOverrides {
     /// `metalstrap.disk=SERIAL`: replaces the selector of the cluster file as a whole.
     pub serial: Option<String>,
-    /// `metalstrap.wipe=SERIAL`: replaces `wipe` of the cluster file.
+    /// `metalstrap.wipe=SERIAL`: replaces `wipe` of the cluster file. For a disk without a serial number its WWN, without either its link.
     pub wipe: Option<String>,
 }
 
@@ -19,6 +20,7 @@ pub struct DiskOverrides {
 pub struct TargetDisk {
     disk: Disk,
     reason: String,
+    warnings: Vec<String>,
 }
 
 impl TargetDisk {
@@ -37,56 +39,14 @@ impl TargetDisk {
         self.disk.serial.as_deref().unwrap_or_default()
     }
 
+    /// What the operator should know of it, one sentence each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// Why this disk and no other.
     pub fn reason(&self) -> &str {
         &self.reason
-    }
-}
-
-/// What the operator wants, from both sources.
-pub(super) struct Wishes {
-    serial: Option<String>,
-    wwn: Option<String>,
-    by_path: Option<String>,
-    pub(super) wipe: Option<String>,
-}
-
-impl Wishes {
-    pub(super) fn new(selector: &DiskSelector, overrides: &DiskOverrides) -> Self {
-        let wipe = overrides.wipe.clone().or_else(|| selector.wipe.clone());
-        match &overrides.serial {
-            Some(serial) => Self { serial: Some(serial.clone()), wwn: None, by_path: None, wipe },
-            None => Self {
-                serial: selector.serial.clone(),
-                wwn: selector.wwn.clone(),
-                by_path: selector.by_path.clone(),
-                wipe,
-            },
-        }
-    }
-
-    /// The selector in words; `None` when no disk is named.
-    pub(super) fn selector_text(&self) -> Option<String> {
-        let parts = [("serial", &self.serial), ("wwn", &self.wwn), ("by_path", &self.by_path)];
-        let named =
-            parts.iter().filter_map(|(key, value)| Some(format!("{key} \"{}\"", sanitise(value.as_ref()?))));
-        let text = named.collect::<Vec<_>>().join(" and ");
-        (!text.is_empty()).then_some(text)
-    }
-
-    /// True when everything the selector says fits. An empty selector fits every disk.
-    pub(super) fn selects(&self, disk: &Disk) -> bool {
-        let fits = |wanted: &Option<String>, has: &Option<String>| wanted.is_none() || wanted == has;
-        let by_path =
-            self.by_path.as_ref().map(|path| path.trim_start_matches("/dev/disk/by-path/").to_owned());
-        fits(&self.serial, &disk.serial) && fits(&self.wwn, &disk.wwn) && fits(&by_path, &disk.by_path)
-    }
-
-    /// True when the contents of this very disk are given up: its serial is named, and no other disk has the same.
-    pub(super) fn gives_up(&self, disk: &Disk, inventory: &Inventory) -> bool {
-        let Some(wipe) = &self.wipe else { return false };
-        let with_serial = inventory.disks.iter().filter(|d| d.serial.as_ref() == Some(wipe)).count();
-        disk.serial.as_ref() == Some(wipe) && with_serial == 1
     }
 }
 
@@ -110,7 +70,10 @@ pub fn choose_disk(
             let mut disks = inventory.disks.iter().filter(|disk| disk.path == only.path);
             match (disks.next(), disks.next()) {
                 (Some(disk), None) => {
-                    Ok(TargetDisk { reason: render_reason(disk, named.as_deref()), disk: disk.clone() })
+                    let reason = render_reason(disk, named.as_deref());
+                    let warn = |text: &String| format!("{}: {text}", only.description);
+                    let warnings = only.warnings.iter().map(warn).collect();
+                    Ok(TargetDisk { reason, warnings, disk: disk.clone() })
                 }
                 _ => Err(DiskRefusal::ambiguous(named.as_deref(), 2, verdicts)),
             }

@@ -51,7 +51,9 @@ impl DiskRefusal {
     pub(super) fn ambiguous(named: Option<&str>, count: usize, verdicts: Vec<DiskVerdict>) -> Self {
         let message = match named {
             Some(selector) => {
-                format!("{count} disks fit {selector}; name one by a serial or path that no other has")
+                format!(
+                    "{count} disks fit {selector} and can be taken; name one by a serial or path that no other has"
+                )
             }
             None => format!(
                 "{count} disks can be taken; name one with disk.serial in the cluster file or metalstrap.disk=SERIAL"
@@ -72,16 +74,20 @@ fn outcome_of(obstacle: &Obstacle) -> Outcome {
         Obstacle::Removable {} => ("E_DISK_REMOVABLE", "removable disks are never taken"),
         Obstacle::ReadOnly {} => ("E_DISK_READ_ONLY", "it is read-only"),
         Obstacle::Busy { .. } => ("E_DISK_BUSY", "it is in use"),
+        Obstacle::SeveralPaths { .. } => (
+            "E_DISK_MULTIPATH",
+            "it is reached by several paths, and nothing here joins them; leave one path connected",
+        ),
+        Obstacle::Failing { .. } => ("E_DISK_FAILING", "it says that it fails; replace it"),
         Obstacle::SectorSize { .. } => ("E_DISK_SECTOR_SIZE", "its sector size is not supported"),
         Obstacle::TooSmall { .. } => ("E_DISK_TOO_SMALL", "it is too small for this role"),
         Obstacle::HasData { .. } => (
             "E_DISK_HAS_DATA",
-            "it holds data; to lose that for good set disk.wipe to its serial, or metalstrap.wipe=SERIAL",
+            "it holds data; to lose that for good set disk.wipe or metalstrap.wipe to the name given below",
         ),
-        Obstacle::WipeMismatch { .. } => (
-            "E_DISK_WIPE_MISMATCH",
-            "it holds data, and wipe does not name this very disk by a serial of its own",
-        ),
+        Obstacle::WipeMismatch { .. } => {
+            ("E_DISK_WIPE_MISMATCH", "it holds data, and wipe does not name this very disk and no other")
+        }
         Obstacle::NotSelected { .. } => ("E_DISK_NO_MATCH", "it is not the disk asked for"),
     };
     Outcome { code, advice }

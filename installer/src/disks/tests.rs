@@ -139,7 +139,7 @@ fn refuses_a_selector_that_no_disk_fits() {
         "qemu-uefi-master-2",
         &[("serial", "MS-0002"), ("wwn", "0x1")],
         "E_DISK_NO_MATCH: no disk has serial \"MS-0002\" and wwn \"0x1\"; correct the selector or attach the disk\n  \
-         /dev/vda (20 GiB virtio, serial MS-0002): not the disk asked for (serial \"MS-0002\" and wwn \"0x1\")",
+         /dev/vda (20 GiB virtio, serial MS-0002): not the disk asked for (serial \"MS-0002\" and wwn \"0x1\"): it has no wwn",
     );
 }
 
@@ -148,19 +148,19 @@ fn refuses_disks_with_data_and_says_what_is_on_them() {
     refuses(
         "data-disks",
         &[],
-        "E_DISK_HAS_DATA: no disk can be taken: it holds data; to lose that for good set disk.wipe to its serial, or metalstrap.wipe=SERIAL\n  \
-         /dev/sda (447.1 GiB sata, Micron_5300_MTFDDAK480TDS, serial DATA-EXT4): holds data: gpt, ext4 \"photos\"\n  \
-         /dev/sdb (447.1 GiB sata, Micron_5300_MTFDDAK480TDS, serial DATA-LVM): holds data: LVM2_member\n  \
+        "E_DISK_HAS_DATA: no disk can be taken: it holds data; to lose that for good set disk.wipe or metalstrap.wipe to the name given below\n  \
+         /dev/sda (447.1 GiB sata, Micron_5300_MTFDDAK480TDS, serial DATA-EXT4): holds data: GPT partition table, ext4 \"photos\"; to lose it: wipe = \"DATA-EXT4\"\n  \
+         /dev/sdb (447.1 GiB sata, Micron_5300_MTFDDAK480TDS, serial DATA-LVM): holds data: LVM physical volume; to lose it: wipe = \"DATA-LVM\"\n  \
          /dev/sdc (3.6 TiB sata, WDC WD40EFRX, serial DATA-BUSY): in use: /dev/md0 (raid1) is built on it\n  \
-         /dev/sdd (447.1 GiB sata, Micron_5300_MTFDDAK480TDS, serial DATA-NTFS): holds data: dos, ntfs \"Windows\"",
+         /dev/sdd (447.1 GiB sata, Micron_5300_MTFDDAK480TDS, serial DATA-NTFS): holds data: MBR partition table, ntfs \"Windows\"; to lose it: wipe = \"DATA-NTFS\"",
     );
     refuses(
         "installed",
         &[("serial", "MS-0001")],
         "E_DISK_HAS_DATA: the disk asked for (serial \"MS-0001\") cannot be taken: \
-         it holds data; to lose that for good set disk.wipe to its serial, or metalstrap.wipe=SERIAL\n  \
+         it holds data; to lose that for good set disk.wipe or metalstrap.wipe to the name given below\n  \
          /dev/sr0 (338 MiB ata, QEMU DVD-ROM, serial QM00003): never taken: the live system or its configuration is on it\n  \
-         /dev/vda (20 GiB virtio, serial MS-0001): holds data: master-1 of cluster ha, installed by metalstrap",
+         /dev/vda (20 GiB virtio, serial MS-0001): holds data: master-1 of cluster ha, installed by metalstrap; to lose it: wipe = \"MS-0001\"",
     );
 }
 
@@ -183,9 +183,9 @@ fn consent_is_for_one_very_disk() {
         refusal.lines().take(2).collect::<Vec<_>>(),
         [
             "E_DISK_WIPE_MISMATCH: the disk asked for (serial \"DATA-EXT4\") cannot be taken: \
-             it holds data, and wipe does not name this very disk by a serial of its own",
+             it holds data, and wipe does not name this very disk and no other",
             "  /dev/sda (447.1 GiB sata, Micron_5300_MTFDDAK480TDS, serial DATA-EXT4): \
-             holds data: gpt, ext4 \"photos\"; wipe = \"DATA-LVM\" is not consent for this disk",
+             holds data: GPT partition table, ext4 \"photos\"; wipe = \"DATA-LVM\" is not consent for this disk",
         ]
     );
 }
@@ -208,7 +208,7 @@ fn a_serial_that_two_disks_have_is_no_consent_and_no_name() {
     let mut both_empty = fixture("same-serial-twice");
     both_empty.disks[0].empty = true;
     let refusal = choose_with(&both_empty, &[("serial", "0000000001")]).unwrap_err();
-    let head = "E_DISK_AMBIGUOUS: 2 disks fit serial \"0000000001\"; name one by a serial or path that no other has\n";
+    let head = "E_DISK_AMBIGUOUS: 2 disks fit serial \"0000000001\" and can be taken; name one by a serial or path that no other has\n";
     assert!(refusal.starts_with(head), "{refusal}");
 }
 
@@ -257,7 +257,11 @@ fn a_sector_size_nobody_tested_is_refused() {
 fn a_disk_that_could_not_be_looked_at_holds_data() {
     let mut inventory = fixture("qemu-uefi-master-2");
     inventory.disks[0].empty = false;
-    assert!(choose_with(&inventory, &[]).unwrap_err().ends_with("holds data: unknown data"));
+    assert!(
+        choose_with(&inventory, &[])
+            .unwrap_err()
+            .ends_with("holds data: unknown data; to lose it: wipe = \"MS-0002\"")
+    );
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The verdict over every disk: may it be taken, and if not, why.
 
-use super::choose::{DiskOverrides, Wishes};
-use crate::inventory::{Disk, Inventory, render_contents, render_size, sanitise};
+use super::choose::DiskOverrides;
+use super::wishes::{Wishes, consent_name};
+use crate::inventory::{Disk, HealthStatus, Inventory, render_contents, render_size, sanitise};
 use profiles::node::{DiskSelector, Requirements};
 use serde::Serialize;
 
@@ -23,6 +24,16 @@ pub enum Obstacle {
         /// What.
         holders: Vec<String>,
     },
+    /// Another device is the same disk by another path.
+    SeveralPaths {
+        /// The other devices.
+        others: Vec<String>,
+    },
+    /// It says that it fails.
+    Failing {
+        /// What it says.
+        reason: String,
+    },
     /// The layout does not fit its sectors.
     SectorSize {
         /// Logical sector size.
@@ -37,11 +48,15 @@ pub enum Obstacle {
     NotSelected {
         /// What was asked for.
         selector: String,
+        /// What does not fit.
+        misfits: Vec<String>,
     },
     /// It holds data and nobody gave it up.
     HasData {
         /// What was found.
         found: String,
+        /// The `wipe` that would give it up; `None` for a disk that has no name of its own.
+        consent: Option<String>,
     },
     /// It holds data, and the consent is for another disk, or for one that cannot be told apart.
     WipeMismatch {
@@ -63,6 +78,8 @@ pub struct DiskVerdict {
     pub obstacle: Option<Obstacle>,
     /// The verdict as a sentence.
     pub verdict: String,
+    /// What the operator should know although it is no obstacle.
+    pub warnings: Vec<String>,
 }
 
 /// Judges every disk, sorted by path.
@@ -79,7 +96,8 @@ pub fn judge_disks(
         .map(|disk| {
             let obstacle = find_obstacle(disk, inventory, &wishes, requirements);
             let verdict = obstacle.as_ref().map_or_else(|| render_eligible(disk), render_obstacle);
-            DiskVerdict { path: disk.path.clone(), description: describe(disk), obstacle, verdict }
+            let warnings = find_warnings(disk, obstacle.as_ref());
+            DiskVerdict { path: disk.path.clone(), description: describe(disk), obstacle, verdict, warnings }
         })
         .collect();
     verdicts.sort_by(|a, b| a.path.cmp(&b.path));
@@ -104,10 +122,22 @@ fn find_obstacle(
     if disk.boot_medium {
         return Some(Obstacle::BootMedium {});
     }
-    if let Some(selector) = wishes.selector_text().filter(|_| !wishes.selects(disk)) {
-        return Some(Obstacle::NotSelected { selector });
+    let misfits = wishes.misfits(disk);
+    if let Some(selector) = wishes.selector_text().filter(|_| !misfits.is_empty()) {
+        return Some(Obstacle::NotSelected { selector, misfits });
     }
-    if disk.removable || disk.transport.as_deref() == Some("usb") {
+    find_hardware_obstacle(disk, inventory, wishes).or_else(|| {
+        if disk.size_bytes >> 20 < requirements.disk_min_mib {
+            return Some(Obstacle::TooSmall { needed_mib: requirements.disk_min_mib });
+        }
+        find_data(disk, inventory, wishes)
+    })
+}
+
+/// What no consent removes.
+fn find_hardware_obstacle(disk: &Disk, inventory: &Inventory, wishes: &Wishes) -> Option<Obstacle> {
+    let is_usb = disk.transport.as_deref() == Some("usb");
+    if disk.removable || (is_usb && !wishes.wants_usb()) {
         return Some(Obstacle::Removable {});
     }
     if disk.read_only {
@@ -116,21 +146,43 @@ fn find_obstacle(
     if !disk.holders.is_empty() {
         return Some(Obstacle::Busy { holders: disk.holders.clone() });
     }
+    // Two devices with one world wide name are two ways to the same bytes: what uses one uses the other.
+    let is_other = |d: &&Disk| d.path != disk.path && d.wwn.is_some() && d.wwn == disk.wwn;
+    let mut others: Vec<String> = inventory.disks.iter().filter(is_other).map(|d| d.path.clone()).collect();
+    if !others.is_empty() {
+        others.sort();
+        return Some(Obstacle::SeveralPaths { others });
+    }
+    if disk.health.status == HealthStatus::Failing {
+        let reason = disk.health.detail.clone().unwrap_or_else(|| "it says that it fails".to_owned());
+        return Some(Obstacle::Failing { reason });
+    }
     if !SECTOR_SIZES.contains(&disk.logical_sector_bytes) {
         return Some(Obstacle::SectorSize { bytes: disk.logical_sector_bytes });
     }
-    if disk.size_bytes >> 20 < requirements.disk_min_mib {
-        return Some(Obstacle::TooSmall { needed_mib: requirements.disk_min_mib });
-    }
+    None
+}
+
+/// What somebody has to give up first.
+fn find_data(disk: &Disk, inventory: &Inventory, wishes: &Wishes) -> Option<Obstacle> {
     let is_free = disk.install_record.is_none() && (disk.empty || disk.unfinished_install.is_some());
     if is_free || wishes.gives_up(disk, inventory) {
         return None;
     }
     let found = render_contents(disk);
-    Some(match &wishes.wipe {
-        Some(wipe) => Obstacle::WipeMismatch { found, wipe: wipe.clone() },
-        None => Obstacle::HasData { found },
+    Some(match wishes.wipe() {
+        Some(wipe) => Obstacle::WipeMismatch { found, wipe: wipe.to_owned() },
+        None => Obstacle::HasData { found, consent: consent_name(disk, inventory) },
     })
+}
+
+/// Warnings are for a disk that may be taken; the others have their reason.
+fn find_warnings(disk: &Disk, obstacle: Option<&Obstacle>) -> Vec<String> {
+    if obstacle.is_some() || disk.health.status != HealthStatus::Unknown {
+        return Vec::new();
+    }
+    let why = disk.health.detail.as_deref().unwrap_or("nobody looked");
+    vec![format!("its health is not known ({})", sanitise(why))]
 }
 
 fn render_eligible(disk: &Disk) -> String {
@@ -146,12 +198,24 @@ fn render_obstacle(obstacle: &Obstacle) -> String {
         Obstacle::Removable {} => "never taken: removable".to_owned(),
         Obstacle::ReadOnly {} => "never taken: read-only".to_owned(),
         Obstacle::Busy { holders } => format!("in use: {}", sanitise(&holders.join(", "))),
+        Obstacle::SeveralPaths { others } => {
+            let others = sanitise(&others.join(", "));
+            format!("never taken: {others} has the same WWN, so it is the same disk by another path")
+        }
+        Obstacle::Failing { reason } => format!("failing: {}", sanitise(reason)),
         Obstacle::SectorSize { bytes } => {
             format!("sectors of {bytes} bytes are not supported (512 and 4096 are)")
         }
         Obstacle::TooSmall { needed_mib } => format!("too small: {needed_mib} MiB are needed"),
-        Obstacle::NotSelected { selector } => format!("not the disk asked for ({selector})"),
-        Obstacle::HasData { found } => format!("holds data: {found}"),
+        Obstacle::NotSelected { selector, misfits } => {
+            format!("not the disk asked for ({selector}): {}", misfits.join(", "))
+        }
+        Obstacle::HasData { found, consent: Some(name) } => {
+            format!("holds data: {found}; to lose it: wipe = \"{}\"", sanitise(name))
+        }
+        Obstacle::HasData { found, consent: None } => {
+            format!("holds data: {found}; it has no name of its own to give it up by, so empty it by hand")
+        }
         Obstacle::WipeMismatch { found, wipe } => {
             format!("holds data: {found}; wipe = \"{}\" is not consent for this disk", sanitise(wipe))
         }
@@ -160,5 +224,9 @@ fn render_obstacle(obstacle: &Obstacle) -> String {
 
 /// The verdicts as lines for people.
 pub fn render_verdicts(verdicts: &[DiskVerdict]) -> Vec<String> {
-    verdicts.iter().map(|v| format!("{}: {}", v.description, v.verdict)).collect()
+    let render = |v: &DiskVerdict| {
+        let warnings = v.warnings.iter().map(|text| format!("; warning: {text}"));
+        format!("{}: {}{}", v.description, v.verdict, warnings.collect::<String>())
+    };
+    verdicts.iter().map(render).collect()
 }

@@ -131,6 +131,7 @@ fn install(
         render_text(&planned.plan).lines().for_each(|line| screen.line(line));
         return Ok(Outcome::planned(disk.path()));
     }
+    disk.warnings().iter().for_each(|text| screen.line(&render_warning(text)));
     planned.plan.warnings.iter().for_each(|warning| screen.line(&render_warning(warning)));
     confirm(options, &planned, ask)?;
     carry_out(&planned, &disk, options, screen)

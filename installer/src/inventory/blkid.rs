@@ -1,6 +1,7 @@
 //! `blkid --probe --output export`: what is on a device, from its own bytes.
 
 use super::model::Signature;
+use super::show::sanitise;
 
 /// Exit status of `blkid` when it found nothing.
 pub(super) const NOTHING_FOUND: i32 = 2;
@@ -9,11 +10,11 @@ pub(super) const NOTHING_FOUND: i32 = 2;
 pub(super) const AMBIVALENT: i32 = 8;
 
 /// Reads the export format: a file system or a partition table.
-pub(super) fn parse_blkid(text: &str, device: &str) -> Vec<Signature> {
+pub fn parse_blkid(text: &str, device: &str) -> Vec<Signature> {
     let value = |key: &str| {
         text.lines()
             .find_map(|line| line.split_once('=').filter(|(k, _)| *k == key))
-            .map(|(_, v)| v.to_owned())
+            .map(|(_, v)| sanitise(v))
     };
     let label = value("LABEL").or_else(|| value("PART_ENTRY_NAME"));
     let signature = |kind: String, label| Signature { kind, label, place: device.to_owned() };

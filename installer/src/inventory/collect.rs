@@ -1,21 +1,40 @@
 //! Looking at the machine. Everything that cannot be looked at is left out or marked, except the list of disks itself.
 
 use super::contents::look_at;
-use super::firmware::{read_dmi, read_firmware, read_secure_boot};
-use super::lsblk::{LSBLK_COLUMNS, parse_lsblk};
-use super::model::{Disk, INVENTORY_SCHEMA, Inventory, InventoryError, parse_inventory};
+use super::firmware::{read_dmi, read_firmware, read_secure_boot, read_tpm};
+use super::lldp::parse_neighbours;
+use super::lsblk::{Device, LSBLK_COLUMNS, parse_lsblk};
+use super::model::{
+    Disk, Health, HealthStatus, INVENTORY_SCHEMA, Inventory, InventoryError, Nic, parse_inventory,
+};
 use super::nics::read_nics;
 use super::proc::{parse_cpuinfo, parse_meminfo};
+use super::smart::{parse_emmc, parse_smart, unknown};
 use super::udev::parse_udev;
+use profiles::node::DiskKind;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
+use sysio::block::is_claimed;
 use sysio::command::{Cmd, CommandError};
 use sysio::files::{FileError, read_text};
 use sysio::sysfs::SysRoot;
 
 /// Limit for the small tools; the machine may be slow, they are not.
 const TOOL_LIMIT: Duration = Duration::from_secs(30);
+
+/// Limit for one `smartctl`; a disk that does not answer for so long is not well.
+const SMART_LIMIT: Duration = Duration::from_secs(20);
+
+/// Disks that are looked at at the same time.
+const LOOKS_AT_A_TIME: usize = 8;
+
+/// Where lldpd can be asked; without it nobody is.
+const LLDPD_SOCKET: &str = "/run/lldpd.socket";
+
+/// Somebody has claimed the disk, and neither the mounts nor the tree of devices say who.
+const HELD_BY_OTHERS: &str =
+    "it is held by something the kernel does not name, such as a ZFS pool or a container";
 
 /// A serialised inventory of a large machine has some 100 KiB.
 const INVENTORY_MAX_BYTES: u64 = 4 << 20;
@@ -61,10 +80,11 @@ pub fn collect(sys: &SysRoot) -> Result<Inventory, CollectError> {
             .ok_or(CollectError::Memory)?,
         firmware: read_firmware(sys),
         secure_boot: read_secure_boot(sys),
+        tpm: read_tpm(sys),
         dmi: read_dmi(sys),
         virtualisation: detect_virtualisation(),
         disks: collect_disks(sys)?,
-        nics: read_nics(sys, &permanent),
+        nics: collect_nics(sys, &permanent),
     })
 }
 
@@ -83,21 +103,82 @@ fn collect_disks(sys: &SysRoot) -> Result<Vec<Disk>, CollectError> {
         .time_limit(TOOL_LIMIT)
         .run()?;
     let devices = parse_lsblk(&listed.text()).map_err(CollectError::Form)?;
-    let mut disks: Vec<Disk> = devices
-        .iter()
-        .map(|device| {
-            let mut disk = device.to_disk();
-            let record = sys.read_raw(format!("/run/udev/data/b{}", device.number)).unwrap_or_default();
-            let udev = parse_udev(&record);
-            disk.by_id = udev.by_id;
-            disk.by_path = udev.by_path;
-            disk.serial = disk.serial.take().or(udev.serial);
-            look_at(device, &mut disk);
-            disk
-        })
-        .collect();
+    let loops = read_loops(sys);
+    // A look at a disk waits for the disk: several at a time.
+    let mut disks = Vec::new();
+    for group in devices.chunks(LOOKS_AT_A_TIME) {
+        std::thread::scope(|scope| {
+            let looks: Vec<_> =
+                group.iter().map(|d| (d, scope.spawn(|| collect_disk(sys, d, &loops)))).collect();
+            // A look that came to grief leaves the disk as one that holds something.
+            disks.extend(looks.into_iter().map(|(d, look)| look.join().unwrap_or_else(|_| d.to_disk())));
+        });
+    }
     disks.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(disks)
+}
+
+fn collect_disk(sys: &SysRoot, device: &Device, loops: &BTreeMap<String, String>) -> Disk {
+    let mut disk = device.to_disk();
+    let record = sys.read_raw(format!("/run/udev/data/b{}", device.number)).unwrap_or_default();
+    let udev = parse_udev(&record);
+    disk.by_id = udev.by_id;
+    disk.by_path = udev.by_path;
+    disk.serial = disk.serial.take().or(udev.serial);
+    let card = sys.read(format!("/sys/block/{}/device/type", device.kname));
+    disk.removable |= card.as_deref() == Some("SD");
+    let on_it = device.with_descendants().into_iter().filter_map(|part| loops.get(&part.path));
+    disk.holders.extend(on_it.map(|name| format!("/dev/{name} (loop) is built on it")));
+    if disk.boot_medium || device.kind == "rom" {
+        disk.health.status = HealthStatus::None;
+        return disk;
+    }
+    if disk.holders.is_empty() && is_claimed(Path::new(&device.path)).unwrap_or(false) {
+        disk.holders.push(HELD_BY_OTHERS.to_owned());
+    }
+    disk.health = read_health(sys, device, &disk);
+    look_at(device, &mut disk);
+    disk
+}
+
+/// Loop devices by the file or device they are built on.
+fn read_loops(sys: &SysRoot) -> BTreeMap<String, String> {
+    let names = sys.list("/sys/block").into_iter().filter(|name| name.starts_with("loop"));
+    names
+        .filter_map(|name| Some((sys.read(format!("/sys/block/{name}/loop/backing_file"))?, name)))
+        .filter(|(backing, _)| backing.starts_with("/dev/"))
+        .collect()
+}
+
+fn read_health(sys: &SysRoot, device: &Device, disk: &Disk) -> Health {
+    match disk.kind() {
+        DiskKind::Virtual => Health { status: HealthStatus::None, detail: None },
+        DiskKind::Emmc => {
+            parse_emmc(sys.read(format!("/sys/block/{}/device/pre_eol_info", device.kname)).as_deref())
+        }
+        DiskKind::Ssd | DiskKind::Hdd | DiskKind::Nvme => {
+            let cmd = Cmd::new("smartctl").args(["--json", "--health", &device.path]).time_limit(SMART_LIMIT);
+            match cmd.run_any_status() {
+                Ok(output) => parse_smart(&output.text()),
+                Err(CommandError::Start { .. }) => unknown("smartctl is not there"),
+                Err(_) => unknown("smartctl did not answer in time"),
+            }
+        }
+    }
+}
+
+/// The ports, with their neighbours where lldpd runs.
+fn collect_nics(sys: &SysRoot, permanent: &BTreeMap<String, [u8; 6]>) -> Vec<Nic> {
+    let mut nics = read_nics(sys, permanent);
+    if !sys.exists(LLDPD_SOCKET) {
+        return nics;
+    }
+    let cmd = Cmd::new("lldpcli").args(["-f", "json0", "show", "neighbors"]).time_limit(TOOL_LIMIT);
+    let mut neighbours = cmd.run().map(|output| parse_neighbours(&output.text())).unwrap_or_default();
+    for nic in &mut nics {
+        nic.neighbour = neighbours.remove(&nic.name);
+    }
+    nics
 }
 
 /// `systemd-detect-virt` prints `none` and fails on bare metal.

@@ -4,6 +4,8 @@ use super::UNREADABLE;
 use super::blkid::{AMBIVALENT, NOTHING_FOUND, parse_blkid};
 use super::lsblk::Device;
 use super::model::{Disk, InstallSummary, Signature};
+use super::tables::{Ends, inspect_tables};
+use super::wipefs::parse_wipefs;
 use crate::plan::layout::{MARK_LENGTH, MARK_OFFSET};
 use crate::plan::mark::parse_mark;
 use crate::record::{RECORD_ESP_PATH, parse_record};
@@ -22,8 +24,21 @@ const ESP_HEAD_BYTES: usize = 4 << 20;
 /// What the C library calls a read error, in the locale `C`.
 const IO_ERROR: &str = "Input/output error";
 
-/// The part at either end of a disk that must be zero in an empty one: partition tables, boot code, RAID and ZFS labels.
-const ENDS_BYTES: u64 = 1 << 20;
+/// The part at either end of a disk that must be zero in an empty one: partition tables, boot code, RAID, ZFS and VMFS labels.
+const ENDS_BYTES: u64 = 4 << 20;
+
+/// The part at either end that is searched for partition tables.
+const TABLE_BYTES: u64 = 1 << 20;
+
+/// Samples between the ends that must be zero as well, evenly spread: data without any signature is data too.
+const SAMPLES: u64 = 32;
+const SAMPLE_BYTES: u64 = 64 << 10;
+
+/// Where k3s keeps everything, on the disk of a system and on a partition of its own for `/var`.
+const K3S_FOLDERS: [&str; 2] = ["/var/lib/rancher/k3s", "/lib/rancher/k3s"];
+
+/// Kind of a [`Signature`] for a file system that holds a k3s node.
+const K3S: &str = "k3s node";
 
 /// Limit for one `blkid`; a disk that takes longer is broken.
 const PROBE_LIMIT: Duration = Duration::from_secs(30);
@@ -34,7 +49,9 @@ pub(super) fn look_at(device: &Device, disk: &mut Disk) {
         return;
     }
     for place in std::iter::once(device).chain(device.partitions()) {
-        for signature in probe(&place.path) {
+        let found = probe(&place.path);
+        let other_node = has_k3s(&found, &place.path);
+        for signature in found.into_iter().chain(other_node) {
             let known = |s: &Signature| {
                 s.place == signature.place && (s.kind == signature.kind || s.kind == "partition")
             };
@@ -54,10 +71,11 @@ pub(super) fn look_at(device: &Device, disk: &mut Disk) {
 /// Ends, mark and install record.
 fn look_at_bytes(device: &Device, disk: &mut Disk) -> Result<(), FileError> {
     let block = BlockDevice::open_read_only(Path::new(&device.path))?;
-    let end = block.size_bytes().saturating_sub(ENDS_BYTES);
-    let ends_are_zero = block.is_zero(0, ENDS_BYTES)? && block.is_zero(end, ENDS_BYTES)?;
+    for odd in read_tables(&block)? {
+        disk.contents.push(Signature { kind: odd, label: None, place: device.path.clone() });
+    }
     let has_partitions = device.partitions().next().is_some();
-    disk.empty = ends_are_zero && !has_partitions && disk.contents.is_empty();
+    disk.empty = !has_partitions && disk.contents.is_empty() && is_blank(&block)?;
     let marked = if block.size_bytes() >= MARK_OFFSET + MARK_LENGTH {
         let mut mark = vec![0; usize::try_from(MARK_LENGTH).unwrap_or(4096)];
         block.read_at(MARK_OFFSET, &mut mark)?;
@@ -85,6 +103,45 @@ fn look_at_bytes(device: &Device, disk: &mut Disk) -> Result<(), FileError> {
     Ok(())
 }
 
+/// What is odd about the partition tables.
+fn read_tables(block: &BlockDevice) -> Result<Vec<String>, FileError> {
+    let length = block.size_bytes().min(TABLE_BYTES);
+    let mut head = vec![0; usize::try_from(length).unwrap_or_default()];
+    let mut tail = head.clone();
+    block.read_at(0, &mut head)?;
+    block.read_at(block.size_bytes() - length, &mut tail)?;
+    let (disk_bytes, sector_bytes) = (block.size_bytes(), block.logical_sector_bytes());
+    Ok(inspect_tables(&Ends { head: &head, tail: &tail, disk_bytes, sector_bytes }))
+}
+
+/// Nothing but zeros at both ends and wherever a sample is taken.
+fn is_blank(block: &BlockDevice) -> Result<bool, FileError> {
+    let size = block.size_bytes();
+    if !block.is_zero(0, ENDS_BYTES)? || !block.is_zero(size.saturating_sub(ENDS_BYTES), ENDS_BYTES)? {
+        return Ok(false);
+    }
+    for n in 1..=SAMPLES {
+        if !block.is_zero(size / (SAMPLES + 1) * n, SAMPLE_BYTES)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A signature more when one of the file systems found here is that of a k3s node. Read with `debugfs`, without mounting it: no
+/// journal is replayed.
+fn has_k3s(found: &[Signature], path: &str) -> Option<Signature> {
+    found.iter().find(|signature| signature.kind.starts_with("ext"))?;
+    let is_folder = |folder: &&&str| {
+        let request = format!("stat {folder}");
+        let cmd = Cmd::new("debugfs").args(["-R", &request, path]).time_limit(PROBE_LIMIT);
+        // A file system that cannot be read is data as it is.
+        cmd.run_any_status().is_ok_and(|output| output.text().contains("Type: directory"))
+    };
+    K3S_FOLDERS.iter().find(is_folder)?;
+    Some(Signature { kind: K3S.to_owned(), label: None, place: path.to_owned() })
+}
+
 fn note_unreadable(disk: &mut Disk, place: &str) {
     let signature = Signature { kind: UNREADABLE.to_owned(), label: None, place: place.to_owned() };
     if !disk.contents.contains(&signature) {
@@ -104,13 +161,24 @@ fn probe(path: &str) -> Vec<Signature> {
         Ok((Some(0), text)) => parse_blkid(&text, path),
         // An extended partition or a bare BIOS boot partition has nothing in it, and so has an empty disk.
         Ok((Some(NOTHING_FOUND), _)) => Vec::new(),
-        Ok((Some(AMBIVALENT), _)) => vec![signature("several contradicting signatures")],
+        Ok((Some(AMBIVALENT), _)) => {
+            let mut found = vec![signature("several contradicting signatures")];
+            found.extend(list_signatures(path));
+            found
+        }
         Ok(_) => vec![signature(UNREADABLE)],
         Err(error) => {
             tracing::warn!(path, error = %error, "a disk cannot be probed");
             vec![signature(UNREADABLE)]
         }
     }
+}
+
+/// The signatures that contradict each other.
+fn list_signatures(path: &str) -> Vec<Signature> {
+    let cmd = Cmd::new("wipefs").args(["--no-act", "--json", path]).time_limit(PROBE_LIMIT);
+    let output = cmd.run_any_status().ok();
+    output.and_then(|output| parse_wipefs(&output.text(), path)).unwrap_or_default()
 }
 
 /// Why the ESP could not be looked into.

@@ -1,6 +1,7 @@
 //! `lsblk --json --bytes` of util-linux 2.38: the tree of block devices.
 
-use super::model::{Disk, Signature};
+use super::model::{Disk, Health, Signature};
+use super::show::sanitise;
 use super::{CONFIG_LABELS, ISO_LABEL, MEDIUM_MOUNT};
 use serde::Deserialize;
 
@@ -61,6 +62,14 @@ pub(super) fn parse_lsblk(text: &str) -> Result<Vec<Device>, serde_json::Error> 
     Ok(tree.blockdevices.into_iter().filter(is_disk).collect())
 }
 
+/// The disks and drives as far as `lsblk` knows them, in its order.
+///
+/// # Errors
+/// When the text is not what `lsblk` prints with [`LSBLK_COLUMNS`].
+pub fn parse_disks(text: &str) -> Result<Vec<Disk>, serde_json::Error> {
+    Ok(parse_lsblk(text)?.iter().map(Device::to_disk).collect())
+}
+
 /// All labelled file systems, by device.
 ///
 /// # Errors
@@ -79,9 +88,10 @@ pub fn parse_volumes(text: &str) -> Result<Vec<Volume>, serde_json::Error> {
     Ok(volumes)
 }
 
-/// RAM disks, loop devices and floppies are never candidates and only make the list long.
+/// RAM disks, loop devices, floppies, flash without a controller, and what comes over a network or out of a pool are never
+/// candidates and only make the list long.
 fn is_disk(device: &Device) -> bool {
-    let prefixes = ["ram", "zram", "loop", "fd"];
+    let prefixes = ["ram", "zram", "loop", "fd", "nbd", "rbd", "drbd", "zd", "ublkb", "mtdblock"];
     let is_real = prefixes.iter().all(|prefix| {
         device.kname.strip_prefix(prefix).is_none_or(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
     });
@@ -108,7 +118,7 @@ impl Device {
                 lines.push(if target == "[SWAP]" {
                     format!("{} is used as swap", device.path)
                 } else {
-                    format!("{} is mounted on {target}", device.path)
+                    format!("{} is mounted on {}", device.path, sanitise(target))
                 });
             }
             if !["disk", "part", "rom"].contains(&device.kind.as_str()) {
@@ -127,7 +137,7 @@ impl Device {
             let mut add = |kind: &str, label: Option<&String>| {
                 found.push(Signature {
                     kind: kind.to_owned(),
-                    label: label.cloned(),
+                    label: label.map(|label| sanitise(label)),
                     place: device.path.clone(),
                 });
             };
@@ -155,6 +165,12 @@ impl Device {
         })
     }
 
+    /// `lsblk` has no transport for drivers that are one themselves.
+    fn transport_by_name(&self) -> Option<&'static str> {
+        let known = [("vd", "virtio"), ("xvd", "xen"), ("mmcblk", "mmc"), ("nvme", "nvme")];
+        known.into_iter().find(|(prefix, _)| self.kname.starts_with(prefix)).map(|(_, transport)| transport)
+    }
+
     /// The disk as far as `lsblk` knows it; not yet looked at, so not empty.
     pub(super) fn to_disk(&self) -> Disk {
         Disk {
@@ -165,16 +181,14 @@ impl Device {
             logical_sector_bytes: self.logical_sector,
             physical_sector_bytes: self.physical_sector,
             rotational: self.rota,
-            transport: self
-                .tran
-                .clone()
-                .or_else(|| self.kname.starts_with("vd").then(|| "virtio".to_owned())),
+            transport: trimmed(self.tran.as_ref()).or_else(|| self.transport_by_name().map(str::to_owned)),
             removable: self.rm || self.kind == "rom",
             read_only: self.ro || self.kind == "rom",
             model: trimmed(self.model.as_ref()),
             serial: trimmed(self.serial.as_ref()),
             wwn: trimmed(self.wwn.as_ref()),
             boot_medium: self.is_medium(),
+            health: Health::default(),
             holders: self.holders(),
             contents: self.signatures(),
             empty: false,
@@ -184,8 +198,9 @@ impl Device {
     }
 }
 
+/// What a device says of itself: made harmless where it comes in, so that what is shown is also what is compared.
 fn trimmed(text: Option<&String>) -> Option<String> {
-    text.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty())
+    text.map(|t| sanitise(t.trim_matches(|c: char| c.is_whitespace() || c == '\0'))).filter(|t| !t.is_empty())
 }
 
 #[cfg(test)]

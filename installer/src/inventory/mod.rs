@@ -6,21 +6,30 @@ mod blkid;
 mod collect;
 mod contents;
 mod firmware;
+mod lldp;
 mod lsblk;
 mod model;
 mod nics;
 mod proc;
 mod show;
+mod smart;
+mod tables;
 mod udev;
+mod wipefs;
 
+pub use blkid::parse_blkid;
 pub use collect::{CollectError, collect, read_inventory};
-pub use lsblk::{LSBLK_COLUMNS, Volume, parse_volumes};
+pub use lldp::parse_neighbours;
+pub use lsblk::{LSBLK_COLUMNS, Volume, parse_disks, parse_volumes};
 pub use model::{
-    Cpu, Disk, Dmi, Firmware, INVENTORY_SCHEMA, InstallSummary, Inventory, InventoryError, Nic, Signature,
-    parse_inventory,
+    Cpu, Disk, Dmi, Firmware, Health, HealthStatus, INVENTORY_SCHEMA, InstallSummary, Inventory,
+    InventoryError, Neighbour, Nic, Signature, Tpm, parse_inventory,
 };
 pub(crate) use show::render_contents;
 pub use show::{render_inventory, render_size, sanitise};
+pub use smart::parse_smart;
+pub use tables::{Ends, inspect_tables};
+pub use wipefs::parse_wipefs;
 
 /// Kind of a [`Signature`] for a disk or partition that could not be looked at: it counts as data.
 pub const UNREADABLE: &str = "unreadable";

@@ -1,6 +1,6 @@
 //! The inventory as data: what one machine is made of. Serialised as `metalstrap.inventory/v1`.
 
-use profiles::node::MacAddr;
+use profiles::node::{DiskKind, MacAddr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -24,6 +24,9 @@ pub struct Inventory {
     pub firmware: Firmware,
     /// Whether Secure Boot is on; `None` where there is no such thing or it cannot be read.
     pub secure_boot: Option<bool>,
+    /// The security chip, if there is one.
+    #[serde(default)]
+    pub tpm: Option<Tpm>,
     /// What the firmware says the machine is.
     pub dmi: Dmi,
     /// Kind of virtual machine; `None` on bare metal.
@@ -40,10 +43,68 @@ pub struct Inventory {
 pub struct Cpu {
     /// Model name of the first one.
     pub model: String,
+    /// Manufacturer, as in `GenuineIntel`.
+    #[serde(default)]
+    pub vendor: Option<String>,
+    /// Number of sockets, where the kernel tells.
+    #[serde(default)]
+    pub sockets: Option<u32>,
+    /// Number of cores without their threads, where the kernel tells.
+    #[serde(default)]
+    pub physical_cores: Option<u32>,
+    /// Level of the instruction set, `x86-64-v1` to `x86-64-v4`.
+    #[serde(default)]
+    pub level: Option<String>,
     /// Number of logical processors.
     pub cores: u32,
     /// Those of its features that somebody asks about, sorted.
     pub flags: Vec<String>,
+}
+
+/// A trusted platform module.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tpm {
+    /// `1.2` or `2.0`, where the kernel tells.
+    pub version: Option<String>,
+}
+
+/// What a disk says of itself (SMART, NVMe health, eMMC end of life).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// The verdict.
+    pub status: HealthStatus,
+    /// Why it fails, or why it could not be looked at.
+    pub detail: Option<String>,
+}
+
+/// What is known of the health of a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthStatus {
+    /// It says that it is well.
+    Passed,
+    /// It says that it fails, or soon will.
+    Failing,
+    /// It has no way to say anything: a virtual disk, an optical drive.
+    None,
+    /// Nobody could look. Never the same as well.
+    #[default]
+    Unknown,
+}
+
+/// Who is at the other end of a cable, from LLDP.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Neighbour {
+    /// Name of the switch.
+    pub system: Option<String>,
+    /// Its port.
+    pub port: Option<String>,
+    /// VLANs it tells of, in its order.
+    #[serde(default)]
+    pub vlans: Vec<u16>,
 }
 
 /// What started the machine.
@@ -102,11 +163,15 @@ pub struct Disk {
     pub wwn: Option<String>,
     /// True when the live system was started from it, or it is a medium of ours.
     pub boot_medium: bool,
-    /// What uses it: mounts, LVM, md, encryption.
+    /// What it says of its own health.
+    #[serde(default)]
+    pub health: Health,
+    /// What uses it: mounts, swap, LVM, md, multipath, encryption, loop devices.
     pub holders: Vec<String>,
     /// What was found on it.
     pub contents: Vec<Signature>,
-    /// True only when there is no signature, no partition, and the first and last MiB hold nothing but zeros.
+    /// True only when there is no signature, no partition, and nothing but zeros in the first and last 4 MiB and wherever a
+    /// sample was taken between them.
     pub empty: bool,
     /// Id of an install of ours that began here and did not end.
     pub unfinished_install: Option<Uuid>,
@@ -157,8 +222,41 @@ pub struct Nic {
     pub carrier: Option<bool>,
     /// Speed in Mbit/s.
     pub speed_mbit: Option<u32>,
+    /// The bond or bridge it is part of in the live system.
+    #[serde(default)]
+    pub master: Option<String>,
+    /// Who is at the other end of the cable, where LLDP tells.
+    #[serde(default)]
+    pub neighbour: Option<Neighbour>,
     /// True for bridges, bonds, tunnels and the like, which never identify a machine.
     pub is_virtual: bool,
+}
+
+/// How the disks of hypervisors call themselves where the transport does not tell.
+const VIRTUAL_MODELS: [&str; 8] = [
+    "QEMU HARDDISK",
+    "VBOX HARDDISK",
+    "VMware Virtual",
+    "Virtual disk",
+    "Virtual Disk",
+    "Virtual_Disk",
+    "PersistentDisk",
+    "BHYVE",
+];
+
+impl Disk {
+    /// What it is, in the words of the cluster file.
+    pub fn kind(&self) -> DiskKind {
+        let model = self.model.as_deref().unwrap_or_default();
+        match self.transport.as_deref() {
+            Some("nvme") => DiskKind::Nvme,
+            Some("mmc") => DiskKind::Emmc,
+            Some("virtio" | "xen") => DiskKind::Virtual,
+            _ if VIRTUAL_MODELS.iter().any(|prefix| model.starts_with(prefix)) => DiskKind::Virtual,
+            _ if self.rotational => DiskKind::Hdd,
+            _ => DiskKind::Ssd,
+        }
+    }
 }
 
 impl Inventory {

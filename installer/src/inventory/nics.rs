@@ -1,6 +1,7 @@
 //! Ethernet interfaces, from sysfs, with the permanent addresses that only netlink tells.
 
 use super::model::Nic;
+use super::show::sanitise;
 use profiles::node::MacAddr;
 use std::collections::BTreeMap;
 use sysio::sysfs::SysRoot;
@@ -25,7 +26,7 @@ fn read_nic(sys: &SysRoot, name: String, permanent: &BTreeMap<String, [u8; 6]>) 
     let bus_path = sys.link(&folder).and_then(|target| {
         let text = target.to_string_lossy().into_owned();
         let (_, path) = text.split_once("devices/")?;
-        path.split_once("/net/").map(|(path, _)| path.to_owned())
+        path.split_once("/net/").map(|(path, _)| sanitise(path))
     });
     Nic {
         mac: mac.filter(|mac| mac.0 != [0; 6]),
@@ -34,8 +35,10 @@ fn read_nic(sys: &SysRoot, name: String, permanent: &BTreeMap<String, [u8; 6]>) 
         bus_path,
         // The kernel refuses to tell while the interface is down.
         carrier: sys.read_number(format!("{folder}/carrier")).map(|carrier| carrier == 1),
+        master: sys.link_name(format!("{folder}/master")),
+        neighbour: None,
         speed_mbit: sys.read_number(format!("{folder}/speed")).and_then(|speed| u32::try_from(speed).ok()),
-        name,
+        name: sanitise(&name),
     }
 }
 

@@ -1,15 +1,35 @@
 //! The inventory for people. Every string of the machine goes through [`sanitise`].
 
-use super::model::{Disk, Inventory};
+use super::model::{Disk, HealthStatus, Inventory, Nic};
 use comfy_table::{Table, presets::NOTHING};
 
-/// A text without anything that could move a cursor or change a colour: control characters are escaped.
+/// Longest text of a device that is shown or kept, in characters; firmware and udev set no limit worth the name.
+const TEXT_MAX_CHARS: usize = 256;
+
+/// A text without anything that could move a cursor, change a colour, hide or reorder what follows: such characters are escaped,
+/// and what is longer than any honest name is cut.
 pub fn sanitise(text: &str) -> String {
-    let is_plain = |c: char| {
-        !c.is_control()
-            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if is_plain(c) { c.to_string() } else { c.escape_default().to_string() }).collect()
+    let mut clean = String::new();
+    let mut room = TEXT_MAX_CHARS;
+    for c in text.chars() {
+        let shown = if is_plain(c) { c.to_string() } else { c.escape_default().to_string() };
+        let length = shown.chars().count();
+        if length > room {
+            clean.push('…');
+            return clean;
+        }
+        room -= length;
+        clean.push_str(&shown);
+    }
+    clean
+}
+
+/// Not a control character, and nothing invisible that changes the direction or the look of its neighbours.
+fn is_plain(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A size in binary units, rounded down to one decimal: `19.5 GiB`.
@@ -23,6 +43,35 @@ pub fn render_size(bytes: u64) -> String {
     }
     let (whole, rest) = (tenths / 10, tenths % 10);
     if rest == 0 { format!("{whole} {}", UNITS[unit]) } else { format!("{whole}.{rest} {}", UNITS[unit]) }
+}
+
+/// What `blkid` and we call it, in words that people know it by.
+fn render_kind(kind: &str) -> &str {
+    match kind {
+        "gpt" => "GPT partition table",
+        "dos" => "MBR partition table",
+        "PMBR" => "protective MBR",
+        "LVM2_member" | "LVM1_member" => "LVM physical volume",
+        "linux_raid_member" => "mdraid member",
+        "ddf_raid_member"
+        | "isw_raid_member"
+        | "lsi_mega_raid_member"
+        | "promise_fasttrack_raid_member"
+        | "adaptec_raid_member"
+        | "nvidia_raid_member"
+        | "silicon_medley_raid_member"
+        | "via_raid_member" => "member of a firmware RAID",
+        "mpath_member" => "multipath member",
+        "crypto_LUKS" => "LUKS",
+        "zfs_member" => "ZFS member",
+        "btrfs" => "Btrfs",
+        "ceph_bluestore" => "Ceph OSD",
+        "bcache" => "bcache member",
+        "drbd" => "DRBD volume",
+        "VMFS_volume_member" | "VMFS" => "VMFS datastore",
+        "swsuspend" => "hibernated system",
+        other => other,
+    }
 }
 
 /// What is on a disk and what uses it, in a few words.
@@ -39,9 +88,10 @@ pub(crate) fn render_contents(disk: &Disk) -> String {
     }
     let mut found: Vec<String> = Vec::new();
     for signature in &disk.contents {
+        let kind = sanitise(render_kind(&signature.kind));
         let text = match &signature.label {
-            Some(label) => format!("{} \"{}\"", sanitise(&signature.kind), sanitise(label)),
-            None => sanitise(&signature.kind),
+            Some(label) => format!("{kind} \"{}\"", sanitise(label)),
+            None => kind,
         };
         if !found.contains(&text) {
             found.push(text);
@@ -67,7 +117,8 @@ pub fn render_inventory(inventory: &Inventory) -> String {
         ("uuid", dmi.uuid.map_or("-".to_owned(), |u| u.to_string())),
         ("virtual", or_dash(inventory.virtualisation.as_ref())),
         ("firmware", format!("{firmware}{secure_boot}")),
-        ("cpu", format!("{} x {}", inventory.cpu.cores, sanitise(&inventory.cpu.model))),
+        ("tpm", render_tpm(inventory)),
+        ("cpu", render_cpu(inventory)),
         ("memory", format!("{} MiB", inventory.memory_mib)),
     ] {
         head.add_row([name.to_owned(), value]);
@@ -75,18 +126,40 @@ pub fn render_inventory(inventory: &Inventory) -> String {
     format!("{}\n\n{}\n\n{}\n", trim_lines(&head), render_disks(&inventory.disks), render_nics(inventory))
 }
 
+fn render_tpm(inventory: &Inventory) -> String {
+    match &inventory.tpm {
+        None => "-".to_owned(),
+        Some(tpm) => tpm.version.as_deref().map_or("unknown version".to_owned(), sanitise),
+    }
+}
+
+/// `12 x Intel(R) Xeon(R) E-2336 CPU @ 2.90GHz (1 socket, 6 cores, x86-64-v4)`.
+fn render_cpu(inventory: &Inventory) -> String {
+    let cpu = &inventory.cpu;
+    let count = |number: Option<u32>, noun: &str| {
+        number.map(|n| if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") })
+    };
+    let details = [count(cpu.sockets, "socket"), count(cpu.physical_cores, "core"), cpu.level.clone()];
+    let details: Vec<String> = details.into_iter().flatten().map(|text| sanitise(&text)).collect();
+    let details = if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) };
+    format!("{} x {}{details}", cpu.cores, sanitise(&cpu.model))
+}
+
 /// The disks as a table.
 fn render_disks(disks: &[Disk]) -> String {
     let mut table = new_table();
-    table.set_header(["DISK", "SIZE", "TYPE", "MODEL", "SERIAL", "CONTENTS", "USED BY"]);
+    table
+        .set_header(["DISK", "SIZE", "TYPE", "ATTACHED", "MODEL", "SERIAL", "HEALTH", "CONTENTS", "USED BY"]);
     for disk in disks {
         let used = if disk.boot_medium { "this live system".to_owned() } else { disk.holders.join(", ") };
         table.add_row([
             sanitise(&disk.path),
             render_size(disk.size_bytes),
+            disk.kind().as_str().to_owned(),
             sanitise(disk.transport.as_deref().unwrap_or("-")),
             sanitise(disk.model.as_deref().unwrap_or("-")),
             sanitise(disk.serial.as_deref().unwrap_or("-")),
+            render_health(disk),
             render_contents(disk),
             if used.is_empty() { "-".to_owned() } else { sanitise(&used) },
         ]);
@@ -94,9 +167,25 @@ fn render_disks(disks: &[Disk]) -> String {
     if disks.is_empty() { "no disks".to_owned() } else { trim_lines(&table) }
 }
 
+fn render_health(disk: &Disk) -> String {
+    match disk.health.status {
+        HealthStatus::Passed => "good".to_owned(),
+        HealthStatus::Failing => "FAILING".to_owned(),
+        HealthStatus::None => "-".to_owned(),
+        HealthStatus::Unknown => "not known".to_owned(),
+    }
+}
+
+/// `switch1 port Gi1/0/1`.
+fn render_neighbour(nic: &Nic) -> String {
+    let Some(neighbour) = &nic.neighbour else { return "-".to_owned() };
+    let or_unnamed = |text: &Option<String>| text.as_deref().map_or("unnamed".to_owned(), sanitise);
+    format!("{} port {}", or_unnamed(&neighbour.system), or_unnamed(&neighbour.port))
+}
+
 fn render_nics(inventory: &Inventory) -> String {
     let mut table = new_table();
-    table.set_header(["PORT", "MAC", "DRIVER", "LINK", "SPEED", "PLACE"]);
+    table.set_header(["PORT", "MAC", "DRIVER", "LINK", "SPEED", "PART OF", "PLACE", "NEIGHBOUR"]);
     for nic in inventory.ports() {
         let link = match nic.carrier {
             Some(true) => "up",
@@ -109,7 +198,9 @@ fn render_nics(inventory: &Inventory) -> String {
             sanitise(nic.driver.as_deref().unwrap_or("-")),
             link.to_owned(),
             nic.speed_mbit.map_or("-".to_owned(), |speed| format!("{speed} Mbit/s")),
+            sanitise(nic.master.as_deref().unwrap_or("-")),
             sanitise(nic.bus_path.as_deref().unwrap_or("-")),
+            render_neighbour(nic),
         ]);
     }
     if inventory.ports().next().is_none() { "no network ports".to_owned() } else { trim_lines(&table) }

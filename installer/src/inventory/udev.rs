@@ -1,5 +1,7 @@
 //! One record of udev's database, `/run/udev/data/b<major>:<minor>`.
 
+use super::show::sanitise;
+
 /// Links that udev made for a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct UdevRecord {
@@ -17,11 +19,11 @@ pub(super) fn parse_udev(text: &str) -> UdevRecord {
     let mut by_path = Vec::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("S:disk/by-id/") {
-            record.by_id.push(name.to_owned());
+            record.by_id.push(sanitise(name));
         } else if let Some(name) = line.strip_prefix("S:disk/by-path/") {
-            by_path.push(name.to_owned());
+            by_path.push(sanitise(name));
         } else if let Some(serial) = line.strip_prefix("E:ID_SERIAL_SHORT=") {
-            record.serial = Some(serial.trim().to_owned()).filter(|s| !s.is_empty());
+            record.serial = Some(sanitise(serial.trim())).filter(|s| !s.is_empty());
         }
     }
     record.by_id.sort();

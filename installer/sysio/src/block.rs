@@ -174,6 +174,20 @@ impl BlockDevice {
     }
 }
 
+/// Whether somebody has claimed the device or a part of it (see [`BlockDevice::open_exclusive`]). Claims it for a moment, for
+/// reading only, so that nothing hears of a change.
+///
+/// # Errors
+/// [`FileError`] when it cannot be opened for another reason.
+pub fn is_claimed(path: &Path) -> Result<bool, FileError> {
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_EXCL | libc::O_CLOEXEC).open(path);
+    match opened {
+        Ok(_) => Ok(false),
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Ok(true),
+        Err(error) => Err(error).at("opening", path),
+    }
+}
+
 /// Makes the kernel read the partition table again and waits for udev. The device must not be held exclusively.
 ///
 /// # Errors
