@@ -52,7 +52,7 @@ impl DiskRefusal {
         let message = match named {
             Some(selector) => {
                 format!(
-                    "{count} disks fit {selector} and can be taken; name one by a serial or path that no other has"
+                    "{count} disks fit {selector} and can be taken; name one by a serial, WWN or path that no other has"
                 )
             }
             None => format!(

@@ -208,7 +208,7 @@ fn a_serial_that_two_disks_have_is_no_consent_and_no_name() {
     let mut both_empty = fixture("same-serial-twice");
     both_empty.disks[0].empty = true;
     let refusal = choose_with(&both_empty, &[("serial", "0000000001")]).unwrap_err();
-    let head = "E_DISK_AMBIGUOUS: 2 disks fit serial \"0000000001\" and can be taken; name one by a serial or path that no other has\n";
+    let head = "E_DISK_AMBIGUOUS: 2 disks fit serial \"0000000001\" and can be taken; name one by a serial, WWN or path that no other has\n";
     assert!(refusal.starts_with(head), "{refusal}");
 }
 

@@ -200,7 +200,7 @@ fn render_obstacle(obstacle: &Obstacle) -> String {
         Obstacle::Busy { holders } => format!("in use: {}", sanitise(&holders.join(", "))),
         Obstacle::SeveralPaths { others } => {
             let others = sanitise(&others.join(", "));
-            format!("never taken: {others} has the same WWN, so it is the same disk by another path")
+            format!("never taken: it has the same WWN as {others}, so it is the same disk by another path")
         }
         Obstacle::Failing { reason } => format!("failing: {}", sanitise(reason)),
         Obstacle::SectorSize { bytes } => {

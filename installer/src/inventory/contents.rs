@@ -4,6 +4,7 @@ use super::UNREADABLE;
 use super::blkid::{AMBIVALENT, NOTHING_FOUND, parse_blkid};
 use super::lsblk::Device;
 use super::model::{Disk, InstallSummary, Signature};
+use super::sniff::sniff_signatures;
 use super::tables::{Ends, inspect_tables};
 use super::wipefs::parse_wipefs;
 use crate::plan::layout::{MARK_LENGTH, MARK_OFFSET};
@@ -71,8 +72,11 @@ pub(super) fn look_at(device: &Device, disk: &mut Disk) {
 /// Ends, mark and install record.
 fn look_at_bytes(device: &Device, disk: &mut Disk) -> Result<(), FileError> {
     let block = BlockDevice::open_read_only(Path::new(&device.path))?;
-    for odd in read_tables(&block)? {
-        disk.contents.push(Signature { kind: odd, label: None, place: device.path.clone() });
+    for kind in read_ends(&block)? {
+        let signature = Signature { kind, label: None, place: device.path.clone() };
+        if !disk.contents.iter().any(|known| known.kind == signature.kind && known.place == signature.place) {
+            disk.contents.push(signature);
+        }
     }
     let has_partitions = device.partitions().next().is_some();
     disk.empty = !has_partitions && disk.contents.is_empty() && is_blank(&block)?;
@@ -103,15 +107,17 @@ fn look_at_bytes(device: &Device, disk: &mut Disk) -> Result<(), FileError> {
     Ok(())
 }
 
-/// What is odd about the partition tables.
-fn read_tables(block: &BlockDevice) -> Result<Vec<String>, FileError> {
+/// What the ends of the disk look like, and what is odd about the partition tables in them.
+fn read_ends(block: &BlockDevice) -> Result<Vec<String>, FileError> {
     let length = block.size_bytes().min(TABLE_BYTES);
     let mut head = vec![0; usize::try_from(length).unwrap_or_default()];
     let mut tail = head.clone();
     block.read_at(0, &mut head)?;
     block.read_at(block.size_bytes() - length, &mut tail)?;
     let (disk_bytes, sector_bytes) = (block.size_bytes(), block.logical_sector_bytes());
-    Ok(inspect_tables(&Ends { head: &head, tail: &tail, disk_bytes, sector_bytes }))
+    let mut found: Vec<String> = sniff_signatures(&head).into_iter().map(str::to_owned).collect();
+    found.extend(inspect_tables(&Ends { head: &head, tail: &tail, disk_bytes, sector_bytes }));
+    Ok(found)
 }
 
 /// Nothing but zeros at both ends and wherever a sample is taken.
@@ -233,3 +239,7 @@ fn read_record(device: &Device) -> Result<Option<InstallSummary>, EspError> {
 #[cfg(test)]
 #[path = "contents_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "image_tests.rs"]
+mod image_tests;

@@ -13,6 +13,7 @@ mod nics;
 mod proc;
 mod show;
 mod smart;
+mod sniff;
 mod tables;
 mod udev;
 mod wipefs;
@@ -28,6 +29,7 @@ pub use model::{
 pub(crate) use show::render_contents;
 pub use show::{render_inventory, render_size, sanitise};
 pub use smart::parse_smart;
+pub use sniff::sniff_signatures;
 pub use tables::{Ends, inspect_tables};
 pub use wipefs::parse_wipefs;
 

@@ -90,7 +90,7 @@ pub(crate) fn render_contents(disk: &Disk) -> String {
     for signature in &disk.contents {
         let kind = sanitise(render_kind(&signature.kind));
         let text = match &signature.label {
-            Some(label) => format!("{kind} \"{}\"", sanitise(label)),
+            Some(label) => format!("{kind} \"{}\"", sanitise(label).replace('"', "\\\"")),
             None => kind,
         };
         if !found.contains(&text) {

@@ -70,6 +70,9 @@ pub fn inspect_tables(ends: &Ends<'_>) -> Vec<String> {
         (Found::Damaged, Found::Whole(_)) => add("GPT with a bad primary"),
         (_, _) => add("damaged GPT"),
     }
+    if mbr.is_empty() && matches!((&primary, &backup), (Found::Whole(_), Found::Whole(_))) {
+        add("GPT without a protective MBR");
+    }
     let has_gpt = !matches!((&primary, &backup), (Found::Nothing, Found::Nothing));
     if has_gpt && mbr.iter().any(|kind| ![0, TYPE_PROTECTIVE].contains(kind)) {
         add("hybrid MBR");
