@@ -192,3 +192,49 @@ fn detect_virtualisation() -> Option<String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{HealthStatus, collect_disk, read_loops};
+    use crate::inventory::lsblk::parse_lsblk;
+    use std::collections::BTreeMap;
+    use std::fs;
+    use sysio::sysfs::SysRoot;
+
+    /// A machine with one device that does not exist, so that only files of the fixture tell of it.
+    fn device(kname: &str) -> super::Device {
+        let text = format!(
+            r#"{{"blockdevices":[{{"kname":"{kname}","path":"/dev/none-{kname}","maj:min":"179:0","type":"disk","size":32000000000,
+                "log-sec":512,"phy-sec":512,"rota":false,"rm":false,"ro":false}}]}}"#
+        );
+        parse_lsblk(&text).unwrap().remove(0)
+    }
+
+    #[test]
+    fn a_loop_device_on_a_partition_holds_the_disk_and_one_on_a_file_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, backing) in [("loop0", "/dev/sdb1"), ("loop1", "/root/image"), ("loop2", "")] {
+            let folder = dir.path().join("sys/block").join(name).join("loop");
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("backing_file"), format!("{backing}\n")).unwrap();
+        }
+        let loops = read_loops(&SysRoot::new(dir.path()));
+        assert_eq!(loops, BTreeMap::from([("/dev/sdb1".to_owned(), "loop0".to_owned())]));
+        let held = BTreeMap::from([("/dev/none-sda".to_owned(), "loop0".to_owned())]);
+        let disk = collect_disk(&SysRoot::new(dir.path()), &device("sda"), &held);
+        assert_eq!(disk.holders, ["/dev/loop0 (loop) is built on it"]);
+    }
+
+    #[test]
+    fn an_emmc_is_asked_through_sysfs_and_a_card_is_removable() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("sys/block/mmcblk0/device");
+        fs::create_dir_all(&folder).unwrap();
+        let look = || collect_disk(&SysRoot::new(dir.path()), &device("mmcblk0"), &BTreeMap::new());
+        fs::write(folder.join("pre_eol_info"), "0x03\n").unwrap();
+        fs::write(folder.join("type"), "MMC\n").unwrap();
+        assert_eq!((look().health.status, look().removable), (HealthStatus::Failing, false));
+        fs::write(folder.join("type"), "SD\n").unwrap();
+        assert!(look().removable && !look().empty);
+    }
+}

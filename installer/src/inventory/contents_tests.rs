@@ -175,3 +175,15 @@ fn an_esp_that_cannot_be_read_is_never_an_unfinished_install() {
     assert_eq!((disk.unfinished_install, disk.empty), (None, false));
     assert!(kinds(&disk).contains(&"unreadable"), "{disk:?}");
 }
+
+#[test]
+fn a_claim_by_somebody_else_is_seen_and_ends_with_him() {
+    let mut image = Image::new();
+    let path = image.attach(0, DISK_BYTES);
+    let path = Path::new(&path);
+    assert!(!sysio::block::is_claimed(path).unwrap());
+    let claim = sysio::block::BlockDevice::open_exclusive(path).unwrap();
+    assert!(sysio::block::is_claimed(path).unwrap());
+    drop(claim);
+    assert!(!sysio::block::is_claimed(path).unwrap());
+}

@@ -31,6 +31,7 @@ pub use show::{render_inventory, render_size, sanitise};
 pub use smart::parse_smart;
 pub use sniff::sniff_signatures;
 pub use tables::{Ends, inspect_tables};
+pub use udev::{UdevRecord, parse_udev};
 pub use wipefs::parse_wipefs;
 
 /// Kind of a [`Signature`] for a disk or partition that could not be looked at: it counts as data.

@@ -4,7 +4,7 @@ use super::show::sanitise;
 
 /// Links that udev made for a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct UdevRecord {
+pub struct UdevRecord {
     /// Names below `/dev/disk/by-id`, sorted.
     pub by_id: Vec<String>,
     /// Name below `/dev/disk/by-path`; the first one when there are several.
@@ -14,7 +14,7 @@ pub(super) struct UdevRecord {
 }
 
 /// Reads a record: lines `S:link` and `E:KEY=value`; everything else is skipped.
-pub(super) fn parse_udev(text: &str) -> UdevRecord {
+pub fn parse_udev(text: &str) -> UdevRecord {
     let mut record = UdevRecord::default();
     let mut by_path = Vec::new();
     for line in text.lines() {

@@ -12,6 +12,7 @@
 
 mod build;
 mod catalogue;
+mod contents;
 mod properties;
 
 use build::Machine;
