@@ -5,8 +5,8 @@
 
 use installer::config_source::parse_kernel_args;
 use installer::inventory::{
-    Ends, inspect_tables, parse_blkid, parse_disks, parse_inventory, parse_neighbours, parse_smart,
-    parse_udev, parse_volumes, parse_wipefs, render_inventory, sanitise, sniff_signatures,
+    Ends, escape_json, inspect_tables, parse_blkid, parse_disks, parse_inventory, parse_neighbours,
+    parse_smart, parse_udev, parse_volumes, parse_wipefs, render_inventory, sanitise, sniff_signatures,
 };
 use installer::plan::mark::{parse_mark, render_mark};
 use installer::record::parse_record;
@@ -217,6 +217,10 @@ pub fn unfinished_mark(data: &[u8]) {
 
 /// What is shown of a device's own words.
 pub fn shown_text(data: &[u8]) {
+    let json = serde_json::to_string(&text(data)).expect("a text can be written");
+    let escaped = escape_json(&json);
+    assert_harmless(&escaped);
+    assert_eq!(serde_json::from_str::<String>(&escaped).expect("and read again"), text(data));
     let shown = sanitise(&text(data));
     assert!(shown.chars().all(|c| !c.is_control()) && shown.chars().count() <= 257, "{shown:?}");
 }

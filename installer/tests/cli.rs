@@ -128,6 +128,7 @@ fn every_inventory_fixture_is_read_shown_and_written_back_the_same() {
         let (code, out, err) =
             metalstrap(&["inventory", "--inventory", path.to_str().unwrap(), "--output", "json"]);
         assert_eq!(code, 0, "{err}");
+        assert!(out.chars().all(|c| c == '\n' || !c.is_control()), "{}", path.display());
         let [written, read]: [serde_json::Value; 2] =
             [out, std::fs::read_to_string(&path).unwrap()].map(|text| serde_json::from_str(&text).unwrap());
         assert_eq!(written, read);

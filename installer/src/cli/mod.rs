@@ -4,6 +4,7 @@
 
 use crate::config_source::read_kernel_args;
 use crate::exit::{ExitCode, ExitWith, Failure};
+use crate::inventory::escape_json;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::io::{IsTerminal, Write};
 use sysio::sysfs::SysRoot;
@@ -139,9 +140,8 @@ pub fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
 /// # Errors
 /// As [`print_bytes`].
 pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let mut text = serde_json::to_vec_pretty(value).exit_with(ExitCode::Unknown)?;
-    text.push(b'\n');
-    print_bytes(&text)
+    let text = serde_json::to_string_pretty(value).exit_with(ExitCode::Unknown)?;
+    print_bytes(format!("{}\n", escape_json(&text)).as_bytes())
 }
 
 /// Logs go to standard error, from `warn` on; `METALSTRAP_LOG` takes a filter such as `debug` or `sysio=debug`, and the kernel

@@ -27,7 +27,7 @@ pub use model::{
     InventoryError, Neighbour, Nic, Signature, Tpm, parse_inventory,
 };
 pub(crate) use show::render_contents;
-pub use show::{render_inventory, render_size, sanitise};
+pub use show::{escape_json, render_inventory, render_size, sanitise};
 pub use smart::parse_smart;
 pub use sniff::sniff_signatures;
 pub use tables::{Ends, inspect_tables};

@@ -24,6 +24,21 @@ pub fn sanitise(text: &str) -> String {
     clean
 }
 
+/// A JSON text with everything escaped that a terminal could take for a command, or an eye for something else: JSON itself only
+/// asks for the first 32 characters. Its meaning stays the same, because such characters can only stand inside of strings.
+pub fn escape_json(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '\n' || is_plain(c) {
+            escaped.push(c);
+        } else {
+            let mut units = [0; 2];
+            c.encode_utf16(&mut units).iter().for_each(|unit| escaped.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    escaped
+}
+
 /// Not a control character, and nothing invisible that changes the direction or the look of its neighbours.
 fn is_plain(c: char) -> bool {
     !c.is_control()
@@ -219,11 +234,26 @@ fn trim_lines(table: &Table) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{render_size, sanitise};
+    use super::{escape_json, render_size, sanitise};
 
     #[test]
     fn nothing_of_a_hostile_string_reaches_the_terminal() {
         assert_eq!(sanitise("S\x1b[31mN\r\n\0\u{202e}é"), "S\\u{1b}[31mN\\r\\n\\u{0}\\u{202e}é");
+    }
+
+    #[test]
+    fn a_long_string_is_cut() {
+        let shown = sanitise(&"L".repeat(5000));
+        assert_eq!((shown.chars().count(), shown.ends_with("L…")), (257, true));
+        assert_eq!(sanitise(&"L".repeat(256)), "L".repeat(256));
+    }
+
+    #[test]
+    fn escaped_json_means_the_same_and_moves_no_cursor() {
+        let value = serde_json::json!({"serial": "S\u{9b}31m\u{7f}\u{202e}\u{e0041}\u{1b}\n\\é"});
+        let escaped = escape_json(&serde_json::to_string_pretty(&value).unwrap());
+        assert_eq!(escaped, "{\n  \"serial\": \"S\\u009b31m\\u007f\\u202e\\udb40\\udc41\\u001b\\n\\\\é\"\n}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
     }
 
     #[test]
