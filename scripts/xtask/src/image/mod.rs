@@ -133,6 +133,7 @@ fn build_on(base: &Base, args: &ImageArgs, cache: &Path, out: &Path) -> Result<B
     let root_key = Key::new("root", 1)
         .with("base", base.key.text())
         .with("layer", layer.key()?.text())
+        .with("code", include_str!("layer.rs"))
         .with("compression", compression)
         .with("script", stage::read(&host::workspace().join("images/build/squashfs.sh"))?);
     let facts = ImageFacts {
@@ -246,6 +247,7 @@ fn write_media(
         .with("facts", serde_json::to_string(facts)?)
         .with("initrd", stage::read(&boot.join("initrd"))?)
         .with("base", base.key.text())
+        .with("code", concat!(include_str!("iso.rs"), include_str!("pxe.rs"), include_str!("live.rs")))
         .with_path(&images.join("grub"))?
         .with_path(&images.join("pxe"))?;
     let stamp = out.join(format!(".key{mark}"));
