@@ -135,6 +135,7 @@ fn build_on(base: &Base, args: &ImageArgs, cache: &Path, out: &Path) -> Result<B
         .with("layer", layer.key()?.text())
         .with("code", include_str!("layer.rs"))
         .with("compression", compression)
+        .with("block", block)
         .with("script", stage::read(&host::workspace().join("images/build/squashfs.sh"))?);
     let facts = ImageFacts {
         schema: "metalstrap.image/v1",
