@@ -5,7 +5,7 @@
 mod base;
 mod chrony;
 mod error;
-mod firewall;
+pub mod firewall;
 mod haproxy;
 mod hosts;
 mod identity;
@@ -22,6 +22,8 @@ mod text;
 
 pub use error::RenderError;
 pub use output::{Contents, RenderedDirectory, RenderedFile, RenderedLink, RenderedNode};
+
+pub(crate) use text::interface_name;
 
 use output::Output;
 use profiles::node::{Interface, MacAddr, NodeConfig, NodeSecrets};
