@@ -201,7 +201,7 @@ impl Model {
         if kind == PacketKind::Echo && leg == Leg::Cluster {
             return match local {
                 true => passes(Chain::Input, "hosts of the cluster network may ping"),
-                false => denied(Chain::Forward, NO_ROUTER),
+                false => denied(Chain::Guard, NO_ROUTER),
             };
         }
         let balanced = self.load_balancers.iter().any(|pool| pool.contains(destination));

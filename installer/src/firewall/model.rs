@@ -377,7 +377,9 @@ fn pod_network(cni: Cni) -> PodNetwork {
         Cni::FlannelWireguard => vec!["cni0", "flannel-wg"],
         Cni::CalicoVxlan => vec!["cali*", "vxlan.calico"],
         Cni::CalicoBgp => vec!["cali*"],
-        Cni::CiliumVxlan | Cni::CiliumWireguard => vec!["cilium_host", "cilium_net", "cilium_vxlan", "lxc*"],
+        Cni::CiliumVxlan => vec!["cilium_host", "cilium_net", "cilium_vxlan", "lxc*"],
+        // What was decrypted comes out of a device of its own.
+        Cni::CiliumWireguard => vec!["cilium_host", "cilium_net", "cilium_vxlan", "cilium_wg0", "lxc*"],
     };
     PodNetwork { devices, routed: cni == Cni::CalicoBgp }
 }

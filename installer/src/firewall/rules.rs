@@ -107,8 +107,13 @@ impl Model {
     }
 
     fn wires(&self) -> String {
+        list(self.wire_names())
+    }
+
+    /// Interfaces on a wire, quoted.
+    fn wire_names(&self) -> impl Iterator<Item = String> + '_ {
         let legs = [Some(&self.cluster_leg), self.dmz_leg.as_ref()];
-        list(legs.into_iter().flatten().map(|leg| format!("\"{}\"", leg.name)))
+        legs.into_iter().flatten().map(|leg| format!("\"{}\"", leg.name))
     }
 
     fn name_of(&self, leg: Leg) -> &str {
@@ -123,14 +128,17 @@ impl Model {
             "ct state { established, related } accept".to_owned(),
             "jump neighbours".to_owned(),
             "jump spoofing".to_owned(),
-            "jump control".to_owned(),
         ];
+        let pods = self.pod_cidr;
         if self.routes_pods() {
             let leg = &self.cluster_leg.name;
-            let pods = self.pod_cidr;
             rules.push(format!("iifname \"{leg}\" ip saddr @nodes ip daddr {pods} accept"));
             rules.push(format!("iifname \"{leg}\" ip saddr {pods} ip daddr {pods} accept"));
+        } else if self.pods.is_some() {
+            // The node has an address among its pods, which is local and still nobody's business outside.
+            rules.push(format!("ip daddr {pods} counter name \"drop_guard\" goto refuse"));
         }
+        rules.push("fib daddr type local jump control".to_owned());
         rules.push("fib daddr type local jump services".to_owned());
         if !self.load_balancers.is_empty() {
             rules.push("ip daddr @load_balancers jump balanced".to_owned());
@@ -154,23 +162,23 @@ impl Model {
         chain("spoofing", &rules)
     }
 
-    /// Errors (path MTU) from everywhere, echo from everywhere but the DMZ.
+    /// Echo from the cluster network and from pods. Errors (path MTU) about our own connections are `related`; others are
+    /// about nothing.
     fn control(&self) -> String {
-        let inside =
-            self.dmz_leg.as_ref().map(|dmz| format!("iifname != \"{}\" ", dmz.name)).unwrap_or_default();
+        let inside = self.pod_devices().into_iter().chain([format!("\"{}\"", self.cluster_leg.name)]);
+        let inside = list(inside);
         chain(
             "control",
             &[
-                format!(
-                    "icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} {ICMP_LIMIT}"
-                ),
-                format!(
-                    "icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} {ICMP_LIMIT}"
-                ),
-                format!("{inside}icmp type echo-request {ICMP_LIMIT}"),
-                format!("{inside}icmpv6 type echo-request {ICMP_LIMIT}"),
+                format!("iifname {inside} icmp type echo-request {ICMP_LIMIT}"),
+                format!("iifname {inside} icmpv6 type echo-request {ICMP_LIMIT}"),
             ],
         )
+    }
+
+    /// Patterns of the interfaces that pods are behind, quoted.
+    fn pod_devices(&self) -> Vec<String> {
+        self.pods.iter().flat_map(|pods| &pods.devices).map(|device| format!("\"{device}\"")).collect()
     }
 
     /// The flows from the wire: counted in the guard, where every one of them passes once, and not again in input.
@@ -230,29 +238,28 @@ impl Model {
                 self.flows.iter().filter(|flow| flow.leg == Leg::Pods && flow.target != Target::LoadBalancer);
             rules.extend(flows.flat_map(|flow| self.rules_of(flow, true)));
             // kube-proxy has rewritten it: it came from a pod, or the guard has let it pass under its first address.
-            rules.push("ct status dnat accept".to_owned());
+            // Not from an interface that nobody configured, which the guard does not look at.
+            let known = list(self.pod_devices().into_iter().chain(self.wire_names()));
+            rules.push(format!("iifname {known} ct status dnat accept"));
         }
         rules.push("counter name \"drop_input\" goto refuse".to_owned());
         chain("input", &rules)
     }
 
-    /// A node with pods forwards for them, but is no router between its networks; a proxy forwards nothing.
+    /// A node with pods forwards for them, but is no router between its networks, nor for an interface that nobody
+    /// configured; a proxy forwards nothing.
     fn forward(&self) -> String {
-        let refuse = "counter name \"drop_forward\" goto refuse";
-        if self.pods.is_none() {
-            let policy = "type filter hook forward priority filter - 5; policy drop;";
-            return chain("forward", &[policy.to_owned(), refuse.to_owned()]);
-        }
-        let mut rules = vec![
-            "type filter hook forward priority filter - 5; policy accept;".to_owned(),
-            "ct state { established, related } accept".to_owned(),
+        let mut rules = vec!["type filter hook forward priority filter - 5; policy drop;".to_owned()];
+        if self.pods.is_some() {
+            rules.push("ct state { established, related } accept".to_owned());
+            rules.push(format!("iifname {} accept", list(self.pod_devices())));
             // The guard has let it pass under its first address.
-            "ct status dnat accept".to_owned(),
-        ];
+            rules.push(format!("iifname {} ct status dnat accept", self.wires()));
+        }
         if self.routes_pods() {
             rules.push(format!("iifname \"{}\" ip daddr {} accept", self.cluster_leg.name, self.pod_cidr));
         }
-        rules.push(format!("iifname {} {refuse}", self.wires()));
+        rules.push("counter name \"drop_forward\" goto refuse".to_owned());
         chain("forward", &rules)
     }
 

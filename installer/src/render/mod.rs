@@ -4,6 +4,7 @@
 
 mod base;
 mod chrony;
+mod cilium;
 mod error;
 pub mod firewall;
 mod haproxy;
@@ -87,6 +88,7 @@ const RENDERERS: &[Renderer] = &[
     k3s_config::render,
     k3s_unit::render,
     kube_vip::render,
+    cilium::render,
     haproxy::render,
     keepalived::render,
 ];

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use sysio::command::Cmd;
 use sysio::files::{create_folders, read_text, remove_if_there, rename_durable, write_atomic};
-use sysio::nft::{self, SEAL_PATH, Seal, TRIAL_PATH};
+use sysio::nft::{self, NftError, SEAL_PATH, Seal, TRIAL_PATH};
 
 /// A rules file of a cluster of 300 nodes has about a tenth of it.
 const RULES_MAX_BYTES: u64 = 1024 * 1024;
@@ -49,10 +49,7 @@ pub(super) fn apply(args: &ApplyArgs) -> Result<ExitCode, Failure> {
 }
 
 fn begin_trial(rules: &str, seconds: u64) -> Result<ExitCode, Failure> {
-    let before = match nft::read_rules().exit_with(ExitCode::Environment)? {
-        Some(table) => format!("{REPLACE}{table}"),
-        None => REPLACE.to_owned(),
-    };
+    let before = rules_in_force().exit_with(ExitCode::Environment)?;
     let id = format!("{}-{}", nft::sha256(rules.as_bytes()), std::process::id());
     let folder = Path::new(TRIAL_PATH);
     create_folders(folder, 0o700).exit_with(ExitCode::Io)?;
@@ -78,6 +75,18 @@ fn begin_trial(rules: &str, seconds: u64) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Ok)
 }
 
+/// What would bring the kernel back to where it is now: the rules file, when it is what was loaded, and otherwise nft's own
+/// listing, which means the same but is not always written the same.
+fn rules_in_force() -> Result<String, NftError> {
+    let Some(table) = nft::read_table()? else { return Ok(REPLACE.to_owned()) };
+    if let Ok(file) = read_text(Path::new(RULES), RULES_MAX_BYTES)
+        && nft::rehearse(&file).is_ok_and(|rehearsed| rehearsed.as_ref() == Some(&table))
+    {
+        return Ok(file);
+    }
+    Ok(format!("{REPLACE}{}", nft::read_rules()?.unwrap_or_default()))
+}
+
 /// Keeps the rules that are on trial.
 pub(super) fn confirm() -> Result<ExitCode, Failure> {
     let trial = take_trial()?;
@@ -88,20 +97,28 @@ pub(super) fn confirm() -> Result<ExitCode, Failure> {
 
 /// Goes back to the rules before the trial; as its watcher, only if it still is that trial.
 pub(super) fn revert(args: &RevertArgs) -> Result<ExitCode, Failure> {
-    if let Some(seconds) = args.after {
-        std::thread::sleep(Duration::from_secs(seconds));
-    }
-    if let Some(id) = &args.trial {
-        let current = read_text(&Path::new(TRIAL_PATH).join(ID), RULES_MAX_BYTES);
-        if current.ok().as_ref() != Some(id) {
-            // Confirmed, or gone back already.
-            return Ok(ExitCode::Ok);
-        }
+    if let Some(id) = &args.trial
+        && !outlasts(id, args.after.unwrap_or_default())
+    {
+        return Ok(ExitCode::Ok);
     }
     let trial = take_trial()?;
     nft::load(&trial.before).exit_with(ExitCode::Environment)?;
     print_bytes(b"back at the rules before the trial\n")?;
     Ok(ExitCode::Ok)
+}
+
+/// Waits, and says whether it still is that trial: neither confirmed nor gone back from.
+fn outlasts(id: &str, seconds: u64) -> bool {
+    let path = Path::new(TRIAL_PATH).join(ID);
+    let is_current = || read_text(&path, RULES_MAX_BYTES).is_ok_and(|current| current == id);
+    for _ in 0..seconds {
+        if !is_current() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    is_current()
 }
 
 struct Trial {
@@ -111,9 +128,12 @@ struct Trial {
 
 /// Ends the trial and gives its rules: only one caller gets them.
 fn take_trial() -> Result<Trial, Failure> {
+    if !Path::new(TRIAL_PATH).exists() {
+        return Err(Failure::new(ExitCode::Environment, anyhow!("no rules are on trial")));
+    }
     let taken = PathBuf::from(format!("{TRIAL_PATH}.{}", std::process::id()));
     rename_durable(Path::new(TRIAL_PATH), &taken)
-        .context("no rules are on trial")
+        .context("ending the trial")
         .exit_with(ExitCode::Environment)?;
     let read = |name: &str| read_text(&taken.join(name), RULES_MAX_BYTES).exit_with(ExitCode::Io);
     let trial = Trial { before: read(BEFORE)?, after: read(AFTER)? };
