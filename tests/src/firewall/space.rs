@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_space_has_its_own_interfaces_and_nothing_of_the_host() {
         let space = Space::new("alone").unwrap();
-        space.ip("link add here0 type dummy\n").unwrap();
+        space.ip("link add here0 type bridge\n").unwrap();
         let inside = space.run(&["ip", "-br", "link"], "").unwrap();
         assert!(inside.contains("here0") && inside.lines().count() == 2, "{inside}");
         let outside = std::fs::read_to_string("/proc/net/dev").unwrap();
