@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod code;
 pub mod diagnostic;
 mod document;
+pub mod firewall;
 mod format;
 pub mod node;
 mod path;

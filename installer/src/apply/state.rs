@@ -15,9 +15,6 @@ use sysio::command::Cmd;
 use sysio::files::{copy_atomic, create_folders, set_mode, symlink_atomic, write_atomic};
 use sysio::mounts::Mount;
 
-/// Says that the state has all of the image's `/var`; without it the initramfs would copy it at the first boot.
-const SEEDED_MARK: &str = "var/lib/metalstrap/.seeded";
-
 /// Folders of the state with their modes. `etc/work` belongs to the overlay.
 const FOLDERS: [(&str, u32); 5] =
     [("etc", 0o755), ("etc/upper", 0o755), ("etc/work", 0o755), ("home", 0o755), ("root", 0o700)];
@@ -53,9 +50,6 @@ impl Run<'_> {
         }
         set_mode(&state.path().join("root"), 0o700)?;
         image.unmount()?;
-        let whole = state.path().join(SEEDED_MARK);
-        create_folders(parent(&whole), 0o755)?;
-        write_atomic(&whole, b"", 0o644)?;
         self.state = Some(state);
         Ok(())
     }

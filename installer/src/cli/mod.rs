@@ -12,6 +12,7 @@ pub mod check;
 pub mod cluster;
 pub mod completion;
 pub mod disks;
+pub mod firewall;
 pub mod init;
 pub mod install;
 pub mod inventory;
@@ -76,6 +77,8 @@ pub enum Command {
     /// Ask a health agent how its node is.
     #[command(visible_alias = "health")]
     Status(status::Args),
+    /// Show, explain, compare and load the firewall of a node.
+    Firewall(firewall::Args),
     /// Print the completion script of a shell.
     Completion(completion::Args),
 }
@@ -92,6 +95,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Install(args) => install::run(args, global),
         Command::Settle => settle::run(),
         Command::Status(args) => status::run(args, global),
+        Command::Firewall(args) => firewall::run(args, global),
         Command::Completion(args) => completion::run(args, global),
     }
 }

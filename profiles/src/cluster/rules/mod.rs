@@ -3,7 +3,9 @@
 //! They run on whatever the structural check has left, so that one misspelt key does not hide an address given twice.
 
 mod addresses;
+mod features;
 mod findings;
+mod flows;
 mod identity;
 mod kubernetes;
 mod ranges;
@@ -37,6 +39,12 @@ const GROUPS: &[fn(&View<'_>, &mut Findings<'_, '_>)] = &[
     roles::admins,
     kubernetes::labels_and_taints,
     kubernetes::profiles,
+    features::container_network,
+    features::addresses,
+    features::pools,
+    flows::ends,
+    flows::sources,
+    flows::risks,
 ];
 
 /// Runs every rule.
