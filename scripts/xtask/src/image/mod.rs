@@ -129,7 +129,8 @@ fn build_on(base: &Base, args: &ImageArgs, cache: &Path, out: &Path) -> Result<B
     let programs = build_programs(kind)?;
     let artefacts = collect_artefacts(args, cache, &programs)?;
     let mut layer = Layer::collect(base, &programs, &artefacts, kind)?;
-    let (compression, block) = if args.release { ("xz", "1M") } else { ("zstd", "128K") };
+    // Larger xz blocks save little and make every page fault of a program unpack more.
+    let (compression, block) = if args.release { ("xz", "256K") } else { ("zstd", "128K") };
     let root_key = Key::new("root", 1)
         .with("base", base.key.text())
         .with("layer", layer.key()?.text())
