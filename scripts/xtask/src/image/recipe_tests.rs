@@ -69,7 +69,9 @@ fn systemd_accepts_the_units() {
         let text: String = text
             .lines()
             .map(|line| match line.split_once('=') {
-                Some((key @ ("ExecStart" | "ExecStartPost" | "ExecReload"), _)) => format!("{key}=/bin/true\n"),
+                Some((key @ ("ExecStart" | "ExecStartPost" | "ExecReload"), _)) => {
+                    format!("{key}=/bin/true\n")
+                }
                 _ => format!("{line}\n"),
             })
             .collect();
