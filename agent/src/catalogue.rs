@@ -31,6 +31,8 @@ pub const CATALOGUE: &[&Check] = &[
     &checks::haproxy_config::CHECK,
     &checks::haproxy_backends::CHECK,
     &checks::firewall_table::CHECK,
+    &checks::firewall_drift::CHECK,
+    &checks::firewall_coverage::CHECK,
     &checks::disk_state::CHECK,
     &checks::memory_available::CHECK,
     &checks::clock_sync::CHECK,

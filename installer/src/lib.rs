@@ -8,6 +8,7 @@ pub mod config_source;
 pub mod console;
 pub mod disks;
 pub mod exit;
+pub mod firewall;
 pub mod handover;
 pub mod identify;
 pub mod install;

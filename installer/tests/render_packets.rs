@@ -121,7 +121,7 @@ fn a_dmz_proxy_shows_the_outside_two_ports_and_routes_nothing() {
         ],
     );
     assert_eq!(counters["drop_spoofed"], 0);
-    assert!(counters["drop_guard"] > 0 && counters["drop_forward"] > 0, "{counters:?}");
+    assert!(counters["drop_guard"] > 0 && counters["flow_web_from_outside"] > 0, "{counters:?}");
 }
 
 #[test]

@@ -92,6 +92,13 @@ codes! {
     ProfileKeyRole "E_PROFILE_KEY_ROLE" "A profile key that does not exist for this role.";
     SysctlProtected "E_SYSCTL_PROTECTED" "A kernel parameter whose value the kubelet insists on; it would refuse to start.";
     NodePortSame "E_NODE_PORT_SAME" "The ingress NodePorts for HTTP and HTTPS are the same.";
+    FlowPorts "E_FLOW_PORTS" "A flow whose range of ports ends before it starts.";
+    FlowSource "E_FLOW_SOURCE" "A source of a flow that is outside its zone, or not a node of its role.";
+    FlowZone "E_FLOW_ZONE" "A flow from or to something that this cluster does not have.";
+    FlowRisk "E_FLOW_RISK" "A flow that opens etcd, the API, the kubelet, SSH or the pod network to where it should not be. If it has to be, say why in `accept_risk`; the health report repeats it.";
+    FeatureCni "E_FEATURE_CNI" "A feature that the container network of this cluster does not have.";
+    FeaturePool "E_FEATURE_POOL" "A pool of MetalLB that is not inside one of `networks.cluster.pools`, or ends before it starts.";
+    FeatureAddress "E_FEATURE_ADDRESS" "A feature that needs addresses of others and has none, or has one that is a node of this cluster.";
     SecretTwice "E_SECRET_TWICE" "A secret that is both in the cluster file and in the secrets file.";
     SecretShared "E_SECRET_SHARED" "`agent_token` equals `server_token`: every worker would hold the key to the control plane.";
     PinEmpty "E_PIN_EMPTY" "A pin that nobody has filled yet: `cargo xtask pins update` does.";
@@ -103,6 +110,8 @@ codes! {
     NoGateway "W_NO_GATEWAY" "The cluster network has no gateway: the nodes reach nothing outside of it.";
     ProxyNoPeer "W_PROXY_NO_PEER" "One internal proxy alone holds `proxy_vip`: when it stops, the address is gone.";
     DmzNoWorker "W_DMZ_NO_WORKER" "A DMZ proxy, but no worker to pass the traffic to.";
+    FlowNoNode "W_FLOW_NO_NODE" "A flow from or to a role that no node has: it opens nothing.";
+    FlowRiskNeedless "W_FLOW_RISK_NEEDLESS" "An `accept_risk` on a flow that opens nothing dangerous.";
     ServerTokenMissing "W_SERVER_TOKEN_MISSING" "Several masters need a `server_token` to join one another; installing one will stop without it.";
     AgentTokenMissing "W_AGENT_TOKEN_MISSING" "Workers need an `agent_token` to join; installing one will stop without it.";
     SecretShort "W_SECRET_SHORT" "A token of fewer than 16 characters can be guessed.";

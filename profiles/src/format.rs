@@ -235,6 +235,22 @@ formats! {
         check: |text| is_word(text, |b| b"._+-".contains(&b)),
         secret: false,
     }
+    flow_port FLOW_PORT {
+        name: "port",
+        expects: "a port (as in tcp/30080 or udp/7000-7010)",
+        pattern: "^(tcp|udp)/[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?$",
+        check: |text| text.parse::<crate::firewall::PortSpec>().is_ok(),
+        secret: false,
+    }
+    sentence SENTENCE {
+        name: "sentence",
+        expects: "a sentence (one line of 8 to 200 characters)",
+        pattern: "^[^\\s\\x00-\\x1f\\x7f][^\\x00-\\x1f\\x7f]{6,198}[^\\s\\x00-\\x1f\\x7f]$",
+        check: |text| {
+            (8..=200).contains(&text.chars().count()) && text.trim() == text && !text.chars().any(char::is_control)
+        },
+        secret: false,
+    }
     artefact_version ARTEFACT_VERSION {
         name: "version",
         expects: "a version (as in v1.28.9+k3s1)",

@@ -9,6 +9,7 @@ pub mod code;
 pub mod diagnostic;
 pub mod disk;
 mod document;
+pub mod firewall;
 mod format;
 pub mod node;
 mod path;

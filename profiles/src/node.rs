@@ -4,6 +4,7 @@
 //! `/etc/metalstrap/node.json` on an installed node. Holds no secret (see [`NodeSecrets`]).
 
 pub use crate::disk::{DiskKind, DiskSelector, DiskTransport, SizeRange, matches_glob};
+use crate::firewall::FirewallFacts;
 use crate::secret::Secret;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,9 @@ pub struct ClusterFacts {
     pub ntp_servers: Vec<String>,
     /// Time zone name of the tz database, `UTC` by default.
     pub timezone: String,
+    /// What the operator says about the firewall and the parts of the cluster that need ports.
+    #[serde(default, skip_serializing_if = "FirewallFacts::is_default")]
+    pub firewall: FirewallFacts,
 }
 
 /// Container network provider.
@@ -114,6 +118,31 @@ pub enum Cni {
     FlannelVxlan,
     /// flannel over WireGuard (UDP 51820), built into k3s.
     FlannelWireguard,
+    /// Calico over VXLAN (UDP 4789); the operator installs it.
+    CalicoVxlan,
+    /// Calico with BGP (TCP 179) and pods routed without a tunnel; the operator installs it.
+    CalicoBgp,
+    /// Cilium over VXLAN (UDP 8472) instead of kube-proxy; the operator installs it.
+    CiliumVxlan,
+    /// Cilium over VXLAN, encrypted by WireGuard (UDP 51871), instead of kube-proxy; the operator installs it.
+    CiliumWireguard,
+}
+
+impl Cni {
+    /// flannel, which k3s brings along.
+    pub fn is_flannel(self) -> bool {
+        matches!(self, Self::FlannelVxlan | Self::FlannelWireguard)
+    }
+
+    /// Calico.
+    pub fn is_calico(self) -> bool {
+        matches!(self, Self::CalicoVxlan | Self::CalicoBgp)
+    }
+
+    /// Cilium, here always in the place of kube-proxy: it answers NodePorts in eBPF, before any nftables rule.
+    pub fn is_cilium(self) -> bool {
+        matches!(self, Self::CiliumVxlan | Self::CiliumWireguard)
+    }
 }
 
 /// What a node is.

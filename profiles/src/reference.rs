@@ -121,12 +121,18 @@ pub fn render_cluster_file_page() -> String {
 }
 
 /// The tables of the cluster file in the order of the page, each with its type.
-const SECTIONS: [(&str, &str); 10] = [
+const SECTIONS: [(&str, &str); 16] = [
     ("`[cluster]`", "ClusterTable"),
     ("`[networks]`", "NetworksTable"),
     ("`[networks.cluster]`", "ClusterNetwork"),
     ("`[networks.dmz]`", "DmzNetwork"),
     ("`[admin]`", "AdminTable"),
+    ("`[features]`", "Features"),
+    ("`[features.clustermesh]`", "ClusterMesh"),
+    ("`[features.metallb]`", "MetalLb"),
+    ("`[features.kube_vip_bgp]`", "KubeVipBgp"),
+    ("`[firewall]`", "FirewallTable"),
+    ("`[[firewall.flows]]`", "OperatorFlow"),
     ("`[secrets]`", "SecretsTable"),
     ("`[profiles.master]`, `[profiles.worker]`, `[profiles.proxy]`", "ProfileV1"),
     ("`[[nodes]]`", "NodeEntry"),

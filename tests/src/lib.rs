@@ -11,6 +11,7 @@ pub mod accel;
 pub mod canary;
 pub mod cluster;
 pub mod command;
+pub mod firewall;
 pub mod health;
 pub mod httpd;
 pub mod machine;

@@ -18,7 +18,8 @@ pub const BAD_SIGNS: &[&str] = &[
     "BUG: kernel NULL pointer",
     "general protection fault",
     "WARNING: CPU:",
-    "I/O error",
+    "I/O error, dev",
+    "Buffer I/O error",
     "EXT4-fs error",
     "SQUASHFS error",
     "FAT-fs (vda2): error",
@@ -104,6 +105,7 @@ mod tests {
             "[    0.0] Linux version 6.1.0-56-amd64 (debian-kernel@lists.debian.org)",
             "[  OK  ] Started metalstrap-agent.service - metalstrap health agent.",
             "metalstrap: phase (3/11) root image done in 6.1 s",
+            "metalstrap-agent: master-1 not healthy: unit.k3s: connecting to systemd over D-Bus: I/O error: timed out",
             "[    0.5] pcieport 0000:00:01.0: AER: enabled with IRQ 24",
         ] {
             assert_eq!(bad_sign(text, &[]), None, "{text}");
@@ -115,7 +117,7 @@ mod tests {
         let lines = [line("I/O error, dev vdb, sector 8"), line("I/O error, dev vda, sector 8")];
         let bad = find_bad_lines(&lines, &["dev vdb"]);
         assert_eq!(bad.len(), 1);
-        assert_eq!(bad[0].sign, "I/O error");
+        assert_eq!(bad[0].sign, "I/O error, dev");
         assert_eq!(bad[0].line.text, "I/O error, dev vda, sector 8");
     }
 }

@@ -12,7 +12,7 @@ pub const CHECK: Check = Check {
     id: "firewall.table",
     title: "The firewall is loaded and drops by default",
     source: "`nft -j list table inet metalstrap`; other tables are Kubernetes' business",
-    limits: "Table missing, no input chain, or its policy not drop: critical; nft does not answer: unknown",
+    limits: "Table missing, no input chain, its policy not drop, or only the minimal table of the boot: critical; nft does not answer: unknown",
     roles: ALL_ROLES,
     applies: always,
     interval: secs(30),
@@ -48,6 +48,15 @@ pub fn judge(output: &Result<ProbeOutput, String>) -> Verdict {
         return Verdict::unknown("NotUnderstood", "nft printed no JSON");
     };
     let entries = listing["nftables"].as_array().map(Vec::as_slice).unwrap_or_default();
+    // Its counter tells the minimal table from the node's own.
+    let minimal =
+        entries.iter().filter_map(|entry| entry.get("counter")).any(|it| it["name"] == "drop_minimal");
+    if minimal {
+        return Verdict::critical(
+            "MinimalTable",
+            "the rules of this node did not load: the minimal table of the boot is in force, nothing new comes in",
+        );
+    }
     let input = entries.iter().filter_map(|entry| entry.get("chain")).find(|chain| chain["hook"] == "input");
     match input.map(|chain| chain["policy"].as_str().unwrap_or("accept")) {
         Some("drop") => Verdict::ok("Loaded", "table inet metalstrap is loaded and drops by default"),
@@ -93,6 +102,17 @@ mod tests {
             (
                 output(1, "", "Operation not permitted (you must be root)\n"),
                 Verdict::unknown("CannotList", "Operation not permitted (you must be root)"),
+            ),
+            (
+                output(
+                    0,
+                    r#"{"nftables":[{"counter":{"name":"drop_minimal"}},{"chain":{"hook":"input","policy":"drop"}}]}"#,
+                    "",
+                ),
+                Verdict::critical(
+                    "MinimalTable",
+                    "the rules of this node did not load: the minimal table of the boot is in force, nothing new comes in",
+                ),
             ),
             (output(0, "<", ""), Verdict::unknown("NotUnderstood", "nft printed no JSON")),
             (Err("running nft: x".to_owned()), Verdict::unknown("CannotRun", "running nft: x")),

@@ -5,6 +5,8 @@ pub mod boot_slot;
 pub mod clock_sync;
 pub mod disk_state;
 pub mod etcd_member;
+pub mod firewall_coverage;
+pub mod firewall_drift;
 pub mod firewall_table;
 pub mod haproxy_backends;
 pub mod haproxy_config;

@@ -220,6 +220,11 @@ pub fn fake_root(root: &Path) {
     program(root, "usr/local/bin/k3s", "echo 'k3s version v1.28.9+k3s1 (289b8ed3)'");
     let listing = r#"{"nftables":[{"chain":{"hook":"input","policy":"drop"}}]}"#;
     program(root, "usr/sbin/nft", &format!("echo '{listing}'"));
+    put(root, "etc/metalstrap/firewall.nft", "rules\n");
+    let table = sysio::nft::fingerprint(&sysio::nft::canonical(listing).unwrap());
+    let rules = sysio::nft::sha256(b"rules\n");
+    let seal = format!(r#"{{"rules_sha256":"{rules}","table_sha256":"{table}"}}"#);
+    put(root, "run/metalstrap/firewall.json", &seal);
 }
 
 /// An executable shell script.

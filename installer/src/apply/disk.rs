@@ -1,7 +1,7 @@
 //! Steps on the disk itself: mark, table, file systems, root slot.
 
 use super::check::{unreadable, wrong_hash};
-use super::partitions::wait_partitions;
+use super::partitions::{find_partitions, not_shown, wait_partitions};
 use super::{Run, StepError};
 use crate::exit::ExitCode;
 use crate::plan::Step;
@@ -10,7 +10,7 @@ use crate::plan::layout::{ByteRange, PartitionRole};
 use crate::plan::mark::{parse_mark, render_mark};
 use std::fs::File;
 use std::time::Duration;
-use sysio::block::BlockDevice;
+use sysio::block::{BlockDevice, lock_disk};
 use sysio::command::Cmd;
 use sysio::files::FileError;
 use uuid::Uuid;
@@ -64,8 +64,14 @@ impl Run<'_> {
         Ok(BlockDevice::open_exclusive(self.disk_path())?.flush()?)
     }
 
+    /// From here on udev leaves the disk alone: a table that it rereads takes the partitions away for a moment.
     pub(super) fn wait_partitions(&mut self) -> Result<(), StepError> {
-        self.nodes = wait_partitions(self.disk_path(), &self.plan().layout)?;
+        if self.lock.is_none() {
+            wait_partitions(self.disk_path(), &self.plan().layout)?;
+            self.lock = Some(lock_disk(self.disk_path())?);
+        }
+        self.nodes = find_partitions(self.disk_path(), &self.plan().layout)
+            .ok_or_else(|| StepError::text("E_DISK_IO", ExitCode::Io, not_shown(self.disk_path())))?;
         Ok(())
     }
 

@@ -23,6 +23,7 @@ use esp::Esp;
 use partitions::PartitionNodes;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use sysio::block::DiskLock;
 use sysio::files::Digested;
 use sysio::mounts::MountGuard;
 
@@ -82,6 +83,7 @@ pub(crate) struct Run<'a> {
     pub(crate) reporter: &'a mut dyn Reporter,
     pub(crate) touched: bool,
     pub(crate) nodes: PartitionNodes,
+    pub(crate) lock: Option<DiskLock>,
     pub(crate) state: Option<MountGuard>,
     /// What lies on the ESP by its final path, for the read-back.
     pub(crate) esp_files: BTreeMap<String, Digested>,
@@ -107,6 +109,7 @@ pub fn apply_plan(
         reporter,
         touched: false,
         nodes: BTreeMap::new(),
+        lock: None,
         state: None,
         esp_files: BTreeMap::new(),
         raw_writes: Vec::new(),

@@ -71,8 +71,11 @@ pub fn wait_partitions(disk: &Path, layout: &Layout) -> Result<PartitionNodes, S
         }
         sleep(PAUSE);
     }
-    let text = format!("the kernel does not show the partitions of {}", disk.display());
-    Err(StepError::text("E_DISK_IO", ExitCode::Io, text))
+    Err(StepError::text("E_DISK_IO", ExitCode::Io, not_shown(disk)))
+}
+
+pub(super) fn not_shown(disk: &Path) -> String {
+    format!("the kernel does not show the partitions of {}", disk.display())
 }
 
 #[cfg(test)]

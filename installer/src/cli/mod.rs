@@ -13,6 +13,7 @@ pub mod check;
 pub mod cluster;
 pub mod completion;
 pub mod disks;
+pub mod firewall;
 pub mod init;
 pub mod install;
 pub mod inventory;
@@ -77,6 +78,8 @@ pub enum Command {
     /// Ask a health agent how its node is.
     #[command(visible_alias = "health")]
     Status(status::Args),
+    /// Show, explain, compare and load the firewall of a node.
+    Firewall(firewall::Args),
     /// Print the completion script of a shell.
     Completion(completion::Args),
 }
@@ -93,6 +96,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Install(args) => install::run(args, global),
         Command::Settle => settle::run(),
         Command::Status(args) => status::run(args, global),
+        Command::Firewall(args) => firewall::run(args, global),
         Command::Completion(args) => completion::run(args, global),
     }
 }

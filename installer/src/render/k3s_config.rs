@@ -17,6 +17,9 @@ pub(super) const CONFIG: &str = "/etc/rancher/k3s/config.yaml";
 const SERVER_TOKEN: &str = "/etc/rancher/k3s/server-token";
 const AGENT_TOKEN: &str = "/etc/rancher/k3s/agent-token";
 
+/// k3s' own load balancer, which listens on every node.
+const SERVICE_LB: &str = "servicelb";
+
 /// Port of the API and of k3s' supervisor.
 pub(super) const API_PORT: u16 = 6443;
 
@@ -29,7 +32,8 @@ struct NodeKeys<'a> {
     token_file: &'static str,
     node_name: &'a str,
     node_ip: Ipv4Addr,
-    flannel_iface: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flannel_iface: Option<&'a str>,
     resolv_conf: &'static str,
     protect_kernel_defaults: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -54,8 +58,12 @@ struct ServerKeys<'a> {
     service_cidr: String,
     cluster_dns: Ipv4Addr,
     flannel_backend: &'static str,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    disable: &'a [String],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    disable_network_policy: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    disable_kube_proxy: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    disable: Vec<&'a str>,
     secrets_encryption: bool,
     /// A string: as a bare number YAML 1.1 reads it as octal.
     write_kubeconfig_mode: &'static str,
@@ -119,8 +127,12 @@ fn master(
             flannel_backend: match facts.cni {
                 Cni::FlannelVxlan => "vxlan",
                 Cni::FlannelWireguard => "wireguard-native",
+                Cni::CalicoVxlan | Cni::CalicoBgp | Cni::CiliumVxlan | Cni::CiliumWireguard => "none",
             },
-            disable: plain(&kubernetes.disable, "disabled component")?,
+            // The container network has its own.
+            disable_network_policy: !facts.cni.is_flannel(),
+            disable_kube_proxy: facts.cni.is_cilium(),
+            disable: disabled(input.node, kubernetes)?,
             secrets_encryption: kubernetes.secrets_encryption,
             write_kubeconfig_mode: "0600",
             etcd_snapshot_retention: kubernetes.etcd_snapshot_retention,
@@ -160,13 +172,30 @@ fn node_keys<'a>(
         token_file,
         node_name: dns_name("host name", &input.node.hostname)?,
         node_ip: interface.address.addr(),
-        flannel_iface: interface_name(&interface.name)?,
+        flannel_iface: input
+            .node
+            .cluster
+            .cni
+            .is_flannel()
+            .then(|| interface_name(&interface.name))
+            .transpose()?,
         resolv_conf: RESOLV_CONF,
         protect_kernel_defaults: true,
         node_label: labels(&kubernetes.labels)?,
         node_taint: plain(&kubernetes.taints, "node taint")?,
         kubelet_arg: plain(&kubernetes.kubelet_args, "kubelet argument")?,
     })
+}
+
+/// Components of k3s that are left out; its load balancer too when MetalLB is there, or Cilium in the place of kube-proxy.
+fn disabled<'a>(node: &NodeConfig, kubernetes: &'a KubernetesConfig) -> Result<Vec<&'a str>, RenderError> {
+    let mut list: Vec<&str> =
+        plain(&kubernetes.disable, "disabled component")?.iter().map(String::as_str).collect();
+    let replaced = node.cluster.firewall.features.metallb.is_some() || node.cluster.cni.is_cilium();
+    if replaced && !list.contains(&SERVICE_LB) {
+        list.push(SERVICE_LB);
+    }
+    Ok(list)
 }
 
 /// The API VIP; without one the initial master, or, when that is this node, the first other master.

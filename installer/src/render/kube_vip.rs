@@ -8,6 +8,7 @@ use super::error::RenderError;
 use super::k3s_config::API_PORT;
 use super::output::Output;
 use super::text::{HEADER, interface_name, word};
+use profiles::firewall::KubeVipBgp;
 use profiles::node::Role;
 use serde_json::{Value, json};
 
@@ -19,17 +20,33 @@ pub(super) fn render(input: &Input<'_>, output: &mut Output) -> Result<(), Rende
     };
     let interface = interface_name(&input.cluster_interface()?.name)?;
     let image = word("kube-vip image", &input.context.kube_vip_image, "-._/:@")?;
-    let pod = pod(image, environment(interface, &vip.to_string()));
+    let own = input.cluster_interface()?.address.addr().to_string();
+    let bgp = input.node.cluster.firewall.features.kube_vip_bgp.as_ref();
+    let pod = pod(image, environment(interface, &vip.to_string(), bgp.map(|bgp| bgp_values(bgp, &own))));
     let yaml = serde_yaml_ng::to_string(&pod)
         .map_err(|source| RenderError::Encode { path: MANIFEST, source: source.into() })?;
     output.private_file(MANIFEST, format!("{HEADER}{yaml}"));
     Ok(())
 }
 
-fn environment(interface: &str, vip: &str) -> Vec<Value> {
+/// With BGP every master announces the address, and the routers share the load: no leader, no ARP.
+fn bgp_values(bgp: &KubeVipBgp, own: &str) -> Vec<(&'static str, String)> {
+    let peers: Vec<String> =
+        bgp.routers.iter().map(|router| format!("{router}:{}::false", bgp.router_as)).collect();
+    vec![
+        ("bgp_enable", "true".to_owned()),
+        ("bgp_routerid", own.to_owned()),
+        ("bgp_as", bgp.local_as.to_string()),
+        ("bgp_peers", peers.join(",")),
+    ]
+}
+
+fn environment(interface: &str, vip: &str, bgp: Option<Vec<(&'static str, String)>>) -> Vec<Value> {
     let port = API_PORT.to_string();
+    // Announced by BGP, the address is the node's own, on loopback.
+    let (arp, interface) = if bgp.is_some() { ("false", "lo") } else { ("true", interface) };
     let values = [
-        ("vip_arp", "true"),
+        ("vip_arp", arp),
         ("port", &port),
         ("vip_interface", interface),
         ("vip_cidr", "32"),
@@ -37,7 +54,7 @@ fn environment(interface: &str, vip: &str) -> Vec<Value> {
         ("cp_namespace", "kube-system"),
         ("svc_enable", "false"),
         ("lb_enable", "false"),
-        ("vip_leaderelection", "true"),
+        ("vip_leaderelection", arp),
         ("vip_leasename", "plndr-cp-lock"),
         ("vip_leaseduration", "15"),
         ("vip_renewdeadline", "10"),
@@ -47,6 +64,8 @@ fn environment(interface: &str, vip: &str) -> Vec<Value> {
     ];
     let mut environment: Vec<Value> =
         values.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+    let bgp = bgp.into_iter().flatten();
+    environment.extend(bgp.map(|(name, value)| json!({ "name": name, "value": value })));
     environment.push(
         json!({ "name": "vip_nodename", "valueFrom": { "fieldRef": { "fieldPath": "spec.nodeName" } } }),
     );

@@ -4,8 +4,9 @@
 
 mod base;
 mod chrony;
+mod cilium;
 mod error;
-mod firewall;
+pub mod firewall;
 mod haproxy;
 mod hosts;
 mod identity;
@@ -22,6 +23,8 @@ mod text;
 
 pub use error::RenderError;
 pub use output::{Contents, RenderedDirectory, RenderedFile, RenderedLink, RenderedNode};
+
+pub(crate) use text::interface_name;
 
 use output::Output;
 use profiles::node::{Interface, MacAddr, NodeConfig, NodeSecrets};
@@ -85,6 +88,7 @@ const RENDERERS: &[Renderer] = &[
     k3s_config::render,
     k3s_unit::render,
     kube_vip::render,
+    cilium::render,
     haproxy::render,
     keepalived::render,
 ];

@@ -4,13 +4,22 @@ use super::Input;
 use super::error::RenderError;
 use super::output::Output;
 use super::text::{IniFile, dns_name, interface_name};
-use profiles::node::{Interface, Role};
+use profiles::node::{Cni, Interface, Role};
 
 /// DHCP on every interface, as the live system has it; an empty file of the same name in `/etc` masks it.
 const LIVE_DHCP: &str = "/etc/systemd/network/80-metalstrap-dhcp.network";
 
 /// Interfaces made by k3s and its container network.
 const POD_INTERFACES: &str = "cni* flannel* veth* kube-*";
+
+/// Those of the other container networks.
+fn pod_interfaces(cni: Cni) -> String {
+    match cni {
+        Cni::FlannelVxlan | Cni::FlannelWireguard => POD_INTERFACES.to_owned(),
+        Cni::CalicoVxlan | Cni::CalicoBgp => format!("{POD_INTERFACES} cali* vxlan.calico tunl*"),
+        Cni::CiliumVxlan | Cni::CiliumWireguard => format!("{POD_INTERFACES} cilium* lxc*"),
+    }
+}
 
 pub(super) fn render(input: &Input<'_>, output: &mut Output) -> Result<(), RenderError> {
     for interface in &input.node.interfaces {
@@ -20,8 +29,9 @@ pub(super) fn render(input: &Input<'_>, output: &mut Output) -> Result<(), Rende
     }
     output.file(LIVE_DHCP, String::new());
     if input.node.role.role() != Role::Proxy {
-        output.file("/etc/systemd/network/05-pods.link", pods_link()?);
-        output.file("/etc/systemd/network/05-pods.network", pods_network()?);
+        let pods = pod_interfaces(input.node.cluster.cni);
+        output.file("/etc/systemd/network/05-pods.link", pods_link(&pods)?);
+        output.file("/etc/systemd/network/05-pods.network", pods_network(&pods)?);
     }
     output.file("/etc/systemd/networkd.conf.d/metalstrap.conf", daemon()?);
     Ok(())
@@ -59,22 +69,17 @@ fn network(name: &str, interface: &Interface, input: &Input<'_>) -> Result<Strin
 }
 
 /// udev's default policy would give flannel's device another MAC than flannel has announced to the other nodes.
-fn pods_link() -> Result<String, RenderError> {
+fn pods_link(pods: &str) -> Result<String, RenderError> {
     IniFile::new()
         .section("Match")
-        .entry("OriginalName", POD_INTERFACES)
+        .entry("OriginalName", pods)
         .section("Link")
         .entry("MACAddressPolicy", "none")
         .finish()
 }
 
-fn pods_network() -> Result<String, RenderError> {
-    IniFile::new()
-        .section("Match")
-        .entry("Name", POD_INTERFACES)
-        .section("Link")
-        .entry("Unmanaged", "yes")
-        .finish()
+fn pods_network(pods: &str) -> Result<String, RenderError> {
+    IniFile::new().section("Match").entry("Name", pods).section("Link").entry("Unmanaged", "yes").finish()
 }
 
 /// Without this a restart of networkd removes the routes of the container network.

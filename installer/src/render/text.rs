@@ -44,7 +44,7 @@ pub(super) fn dns_name<'a>(field: &'static str, value: &'a str) -> Result<&'a st
 }
 
 /// A name the kernel takes for a network interface, without characters that mean something elsewhere.
-pub(super) fn interface_name(value: &str) -> Result<&str, RenderError> {
+pub(crate) fn interface_name(value: &str) -> Result<&str, RenderError> {
     if value.len() > 15 {
         return Err(RenderError::Value { field: "interface name", reason: "it is longer than 15 bytes" });
     }

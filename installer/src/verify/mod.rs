@@ -41,7 +41,8 @@ impl Run<'_> {
     pub(crate) fn verify_table(&mut self) -> Result<(), StepError> {
         let layout = &self.plan().layout;
         let disk = self.disk_path();
-        let device = BlockDevice::open_exclusive(disk)?;
+        // Read-only: whoever closes a disk it could write to makes udev read the table again and re-create the nodes.
+        let device = BlockDevice::open_read_only(disk)?;
         device.drop_cache(0, device.size_bytes())?;
         let mut last = vec![0; usize::try_from(layout.sector_bytes).unwrap_or(512)];
         device.read_at(
@@ -95,7 +96,7 @@ impl Run<'_> {
                 return Err(differs(Path::new(path), "file of the ESP", &read.sha256, &written.sha256));
             }
         }
-        let device = BlockDevice::open_exclusive(self.disk_path())?;
+        let device = BlockDevice::open_read_only(self.disk_path())?;
         for (offset, bytes) in &self.raw_writes {
             let mut read = vec![0; bytes.len()];
             device.drop_cache(*offset, bytes.len() as u64)?;

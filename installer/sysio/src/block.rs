@@ -7,9 +7,16 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// Bytes between two write-backs of a long copy: keeps dirty pages, and with them the final wait, small.
 const WRITE_BACK_EVERY_BYTES: u64 = 64 << 20;
+
+/// How often a claimed device is tried again, with [`CLAIM_PAUSE`] between: two seconds in all.
+const CLAIM_TRIES: u32 = 20;
+/// Pause between two tries.
+const CLAIM_PAUSE: Duration = Duration::from_millis(100);
 
 /// Logical sector size of a disk image in a file.
 const IMAGE_SECTOR_BYTES: u64 = 512;
@@ -37,12 +44,18 @@ impl BlockDevice {
     /// can. Partitions cannot be mounted while the whole disk is held.
     ///
     /// # Errors
-    /// [`FileError`] naming the device; `EBUSY` when it is in use.
+    /// [`FileError`] naming the device; `EBUSY` when it is in use, and still is after two seconds: a claim that a program
+    /// of ours just gave up lives on in each child that another thread starts, until that child runs its own program.
     pub fn open_exclusive(path: &Path) -> Result<Self, FileError> {
-        Self::open(
-            path,
-            OpenOptions::new().read(true).write(true).custom_flags(libc::O_EXCL | libc::O_CLOEXEC),
-        )
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(libc::O_EXCL | libc::O_CLOEXEC);
+        for _ in 0..CLAIM_TRIES {
+            match Self::open(path, &options) {
+                Err(error) if error.source.raw_os_error() == Some(libc::EBUSY) => sleep(CLAIM_PAUSE),
+                other => return other,
+            }
+        }
+        Self::open(path, &options)
     }
 
     fn open(path: &Path, options: &OpenOptions) -> Result<Self, FileError> {
@@ -197,6 +210,24 @@ pub fn reread_partition_table(disk: &Path) -> Result<(), CommandError> {
     settle()
 }
 
+/// Keeps udev away from a disk and its partitions as long as it lives, by systemd's protocol for block devices: an
+/// `flock` on the whole disk. Without it udev rereads the table each time somebody closes the disk after writing, and for a
+/// moment the partitions are gone.
+#[derive(Debug)]
+pub struct DiskLock {
+    _file: File,
+}
+
+/// Takes the lock; waits while udev or another tool that knows the protocol has it.
+///
+/// # Errors
+/// [`FileError`] naming the device.
+pub fn lock_disk(path: &Path) -> Result<DiskLock, FileError> {
+    let file = File::open(path).at("opening", path)?;
+    file.lock().at("locking", path)?;
+    Ok(DiskLock { _file: file })
+}
+
 /// Waits until udev has handled everything that happened so far.
 ///
 /// # Errors
@@ -257,7 +288,7 @@ fn each_chunk(
 
 #[cfg(test)]
 mod tests {
-    use super::BlockDevice;
+    use super::{BlockDevice, lock_disk};
     use std::path::Path;
 
     fn image(bytes: &[u8]) -> (tempfile::TempDir, BlockDevice) {
@@ -283,6 +314,16 @@ mod tests {
         let mut source: &[u8] = &[7; 10];
         let error = device.copy_from(&mut source, Path::new("src"), 0, 11, &mut |_| {}).unwrap_err();
         assert_eq!(format!("{error}: {}", error.source), "reading src: 10 bytes instead of 11");
+    }
+
+    #[test]
+    fn a_locked_disk_is_locked_for_others_until_the_lock_is_dropped() {
+        let (_dir, device) = image(&[0; 512]);
+        let lock = lock_disk(device.path()).unwrap();
+        let other = std::fs::File::open(device.path()).unwrap();
+        assert!(other.try_lock().is_err());
+        drop(lock);
+        other.try_lock().unwrap();
     }
 
     #[test]

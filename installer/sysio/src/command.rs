@@ -195,6 +195,25 @@ impl Cmd {
         output
     }
 
+    /// Starts it in a session of its own and does not wait: it outlives this program and the terminal. No input, no output.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn run_detached(&self) -> Result<(), CommandError> {
+        let failed = |source| CommandError::Start { argv: self.display(), source };
+        let status = Command::new("setsid")
+            .arg("--fork")
+            .arg(&self.program)
+            .args(&self.args)
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .map_err(failed)?;
+        if status.success() { Ok(()) } else { Err(failed(io::Error::other(describe_status(status)))) }
+    }
+
     fn spawn(&self) -> Result<Child, CommandError> {
         let mut command = Command::new(&self.program);
         command

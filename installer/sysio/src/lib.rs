@@ -17,6 +17,7 @@ pub mod filesystem;
 pub mod http;
 pub mod links;
 pub mod mounts;
+pub mod nft;
 pub mod power;
 pub mod probe;
 pub mod sysfs;

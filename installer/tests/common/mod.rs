@@ -19,6 +19,7 @@ use profiles::node::{NodeConfig, NodeSecrets};
 use profiles::secret::Secret;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use sysio::block::BlockDevice;
 use sysio::command::Cmd;
 use sysio::mounts::{Mount, MountGuard};
@@ -29,14 +30,20 @@ pub const ARTIFACT: &[u8] = b"airgap images";
 const DISK_BYTES: u64 = 5 << 30;
 const ESP_OFFSET: u64 = 2 << 20;
 
+/// One install at a time: a child that one test starts holds for a moment what another test has open, and a claim on a
+/// block device, or a mount, then fails as busy. The installer itself has one thread.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 pub struct Fixture {
     folder: tempfile::TempDir,
     device: PathBuf,
     sector_bytes: u64,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Fixture {
     pub fn new(sector_bytes: u64) -> Self {
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         for (path, bytes) in [
@@ -67,7 +74,7 @@ impl Fixture {
             .run()
             .expect("these tests need root and a loop device");
         let device = PathBuf::from(device.text().trim());
-        let fixture = Self { folder, device, sector_bytes };
+        let fixture = Self { folder, device, sector_bytes, _turn: turn };
         fixture.make_units();
         fixture
     }

@@ -8,6 +8,7 @@
 )]
 
 use installer::render::{RenderContext, RenderedNode, render_node};
+use profiles::firewall::FirewallFacts;
 use profiles::node::{
     ClusterFacts, Cni, DiskSelector, Identity, Interface, KubernetesConfig, NODE_CONFIG_SCHEMA, NodeConfig,
     NodeSecrets, Peer, ProxyConfig, ProxyPlacement, Requirements, Role, RoleConfig, Vrrp, Zone,
@@ -104,6 +105,7 @@ pub fn ha(hostname: &str) -> NodeConfig {
         ],
         ntp_servers: vec!["10.0.0.1".to_owned(), "time.alpha.lan".to_owned()],
         timezone: "Europe/Berlin".to_owned(),
+        firewall: FirewallFacts::default(),
     };
     let interfaces = interfaces(&own);
     node(cluster, peers, own, interfaces)

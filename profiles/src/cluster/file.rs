@@ -4,6 +4,7 @@
 //! A value of this type was parsed, not validated: only [`Cluster`](super::Cluster) was.
 
 use super::disk_table::DiskTable;
+use crate::firewall::{Features, OperatorFlow};
 use crate::format;
 use crate::node::{Cni, MacAddr, ProxyPlacement, Role, Zone};
 use crate::profile::ProfileV1;
@@ -31,6 +32,12 @@ pub struct ClusterFileV1 {
     /// Who may administer the nodes, and from where.
     #[serde(default)]
     pub admin: AdminTable,
+    /// Optional parts of the cluster that need ports of their own.
+    #[serde(default, skip_serializing_if = "Features::is_default")]
+    pub features: Features,
+    /// What passes the firewalls of the nodes beyond what roles and container network need.
+    #[serde(default, skip_serializing_if = "FirewallTable::is_default")]
+    pub firewall: FirewallTable,
     /// Join tokens. Better kept in `secrets.toml` beside the cluster file, which has `version = 1` and this same table.
     #[serde(default)]
     pub secrets: SecretsTable,
@@ -161,6 +168,24 @@ pub struct AdminTable {
     #[serde(default)]
     #[schemars(schema_with = "format::ssh_key_list")]
     pub ssh_authorized_keys: Vec<String>,
+}
+
+/// What passes the firewalls of the nodes beyond what roles and container network need.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FirewallTable {
+    /// Let every node open connections only to what it needs. A DMZ proxy always is restricted like this.
+    #[serde(default)]
+    pub egress: bool,
+    /// Flows to add, one table each.
+    #[serde(default)]
+    pub flows: Vec<OperatorFlow>,
+}
+
+impl FirewallTable {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Join tokens. A worker is given the agent token only, a proxy none.

@@ -1,6 +1,7 @@
 //! Resolution: what one machine gets, out of defaults, shipped profile, `[profiles.…]` and its node entry.
 
 use super::file::{ClusterFileV1, InterfaceEntry, NodeEntry};
+use crate::firewall::FirewallFacts;
 use crate::node::{
     ClusterFacts, Identity, Interface, KubernetesConfig, NODE_CONFIG_SCHEMA, NodeConfig, Peer, ProxyConfig,
     ProxyPlacement, Requirements, Role, RoleConfig, Vrrp, Zone,
@@ -79,6 +80,11 @@ pub(super) fn facts(file: &ClusterFileV1) -> Result<ClusterFacts, ResolveError> 
         ssh_authorized_keys: file.admin.ssh_authorized_keys.clone(),
         ntp_servers: file.networks.cluster.ntp.clone(),
         timezone: cluster.timezone.clone(),
+        firewall: FirewallFacts {
+            features: file.features.clone(),
+            egress: file.firewall.egress,
+            flows: file.firewall.flows.clone(),
+        },
     })
 }
 

@@ -114,8 +114,12 @@ fn show_line(line: &SerialLine) {
     }
 }
 
+/// A login prompt may stand before what a service says.
 fn is_ours(text: &str) -> bool {
-    ["metalstrap", "K3S DOUBLE", "TESTKIT", "CASE "].iter().any(|word| text.starts_with(word))
+    ["metalstrap: ", "metalstrap-agent: ", "K3S DOUBLE", "TESTKIT ", "CASE "]
+        .iter()
+        .any(|word| text.contains(word))
+        && !text.contains("systemd[1]: ")
 }
 
 /// Now; for durations that are shown to a person.
@@ -141,6 +145,7 @@ mod tests {
     fn shows_our_lines_and_hides_the_kernels() {
         assert!(is_ours("metalstrap: phase (1/9) partition table"));
         assert!(is_ours("metalstrap-agent: master-1 healthy, 12 checks ok"));
+        assert!(is_ours("master-1 login: metalstrap-agent: master-1 healthy, 12 checks ok"));
         assert!(!is_ours("[    1.2] Linux version 6.1"));
         assert!(!is_ours("[  OK  ] Started metalstrap-agent.service"));
     }

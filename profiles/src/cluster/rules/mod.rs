@@ -4,7 +4,9 @@
 
 mod addresses;
 mod disks;
+mod features;
 mod findings;
+mod flows;
 mod identity;
 mod kubernetes;
 mod ranges;
@@ -39,6 +41,12 @@ const GROUPS: &[fn(&View<'_>, &mut Findings<'_, '_>)] = &[
     roles::admins,
     kubernetes::labels_and_taints,
     kubernetes::profiles,
+    features::container_network,
+    features::addresses,
+    features::pools,
+    flows::ends,
+    flows::sources,
+    flows::risks,
 ];
 
 /// Runs every rule.

@@ -17,7 +17,12 @@ pub(super) fn host_bits(view: &View<'_>, findings: &mut Findings<'_, '_>) {
     let sources = view.admin.iter().flat_map(|admin| admin.sources.iter().enumerate());
     let sources = sources.map(|(n, range)| (KeyPath::of("admin.sources").index(n), *range));
     let ranges = view.ranges().into_iter().map(|(path, _, range)| (path, range));
-    for (path, range) in ranges.chain(sources).filter(|(_, range)| range.addr() != range.network()) {
+    let flows = view.flows.iter().flat_map(|(path, flow)| {
+        flow.sources.iter().enumerate().map(|(n, range)| (path.key("sources").index(n), *range))
+    });
+    for (path, range) in
+        ranges.chain(sources).chain(flows).filter(|(_, range)| range.addr() != range.network())
+    {
         findings.value(Code::RangeHostBits, &path, format!("{range} begins at {}", range.trunc()));
     }
 }

@@ -6,6 +6,7 @@ use crate::cluster::file::{
 };
 use crate::cluster::resolve;
 use crate::document::Document;
+use crate::firewall::{Features, OperatorFlow};
 use crate::node::{MacAddr, Role, Zone};
 use crate::path::{KeyPath, Step};
 use ipnet::Ipv4Net;
@@ -25,6 +26,9 @@ pub(in crate::cluster) struct View<'v> {
     pub(super) admin: Option<AdminTable>,
     pub(super) secrets: Option<SecretsTable>,
     pub(super) profiles: Option<ProfilesTable>,
+    pub(super) features: Option<Features>,
+    /// The flows that could be read, with where they are written.
+    pub(super) flows: Vec<(KeyPath, OperatorFlow)>,
     pub(super) nodes: Vec<NodeView>,
     /// There are nodes and every one could be read: rules that count may run.
     pub(super) complete: bool,
@@ -102,6 +106,8 @@ impl<'v> View<'v> {
             admin: part(checked, &KeyPath::of("admin")),
             secrets: part(checked, &KeyPath::of("secrets")),
             profiles: part(checked, &KeyPath::of("profiles")),
+            features: part(checked, &KeyPath::of("features")),
+            flows: flows(checked),
             nodes,
             complete,
         }
@@ -142,6 +148,16 @@ impl<'v> View<'v> {
     pub(super) fn count(&self, role: Role) -> usize {
         self.nodes.iter().filter(|node| node.is(role)).count()
     }
+}
+
+/// Every flow that could be read.
+fn flows(checked: &Checked) -> Vec<(KeyPath, OperatorFlow)> {
+    let listed = checked.value.pointer("/firewall/flows").and_then(Value::as_array);
+    let path = KeyPath::of("firewall.flows");
+    let flow = |(index, value): (usize, &Value)| {
+        Some((path.index(index), serde_json::from_value(value.clone()).ok()?))
+    };
+    listed.into_iter().flatten().enumerate().filter_map(flow).collect()
 }
 
 /// One part of the file: its defaults when it is left out, `None` when it cannot be used.

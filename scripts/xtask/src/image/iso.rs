@@ -15,6 +15,8 @@ const EFI_MIB: u64 = 8;
 const CONFIG_MIB: u64 = 16;
 /// Name of the config volume.
 const CONFIG_LABEL: &str = "METALSTRAP";
+/// Name that xorriso gives the third partition of the table: by it `cargo xtask medium` finds the config volume.
+pub const CONFIG_PARTITION: &str = "Appended3";
 /// GPT type of the config volume, "basic data": Windows and macOS show it.
 const BASIC_DATA: &str = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7";
 /// GRUB modules in the core image for BIOS; the others are beside it on the ISO.
@@ -40,7 +42,7 @@ pub fn write(base: &Base, live_files: &Path, title: &str, out: &Path) -> Result<
 
     let date = timestamp(base.seconds, "%Y%m%d%H%M%S00")?;
     let mut command = at(base, "xorriso");
-    command.args(["-as", "mkisofs", "-quiet", "-r", "-J", "-iso-level", "3", "-V", VOLUME]);
+    command.args(["-as", "mkisofs", "-quiet", "-no-pad", "-r", "-J", "-iso-level", "3", "-V", VOLUME]);
     command.arg(format!("--modification-date={date}"));
     command.args(["--set_all_file_dates", &date]);
     command.arg("--grub2-mbr").arg(base.tree.join(GRUB_PC).join("boot_hybrid.img"));

@@ -1,5 +1,6 @@
 //! `cargo xtask medium`: a copy of the ISO with the cluster file on its config volume, as an operator would put it there.
 
+use super::iso::CONFIG_PARTITION;
 use crate::failure::{CommandResult, INVALID_INPUT, failure};
 use crate::host;
 use anyhow::{Context, Result};
@@ -7,8 +8,6 @@ use std::path::{Path, PathBuf};
 
 /// Bytes of a sector in a partition table.
 const SECTOR: u64 = 512;
-/// GPT type of the config volume.
-const BASIC_DATA: &str = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7";
 
 /// What goes onto the config volume.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -77,12 +76,13 @@ fn boot_cfg(extra: &str) -> Result<String> {
     Ok(format!("set extra=\"{extra}\"\n"))
 }
 
-/// Where the config volume begins in the image, in bytes: the last partition of its type in `sfdisk --json`.
+/// Where the config volume begins in the image, in bytes: the partition of its name in `sfdisk --json`.
 fn config_offset(table: &str) -> Option<u64> {
     let table: serde_json::Value = serde_json::from_str(table).ok()?;
     let partitions = table.get("partitiontable")?.get("partitions")?.as_array()?;
-    let ours =
-        partitions.iter().rfind(|partition| partition.get("type").is_some_and(|kind| kind == BASIC_DATA))?;
+    let named =
+        |partition: &&serde_json::Value| partition.get("name").is_some_and(|name| name == CONFIG_PARTITION);
+    let ours = partitions.iter().find(named)?;
     Some(ours.get("start")?.as_u64()? * SECTOR)
 }
 
@@ -91,11 +91,11 @@ mod tests {
     use super::{boot_cfg, config_offset};
 
     #[test]
-    fn config_volume_is_the_last_partition_of_its_type() {
+    fn config_volume_is_found_by_the_name_of_its_partition() {
         let table = r#"{"partitiontable": {"label": "gpt", "partitions": [
-            {"node": "a1", "start": 64, "size": 10, "type": "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"},
-            {"node": "a2", "start": 74, "size": 10, "type": "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"},
-            {"node": "a3", "start": 100, "size": 10, "type": "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7"}]}}"#;
+            {"node": "a1", "start": 64, "size": 10, "type": "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7", "name": "ISO9660"},
+            {"node": "a3", "start": 100, "size": 10, "type": "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7", "name": "Appended3"},
+            {"node": "a4", "start": 110, "size": 10, "type": "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7", "name": "Gap1"}]}}"#;
         assert_eq!(config_offset(table), Some(51_200));
         assert_eq!(config_offset(r#"{"partitiontable": {"partitions": []}}"#), None);
     }

@@ -129,11 +129,14 @@ fn build_on(base: &Base, args: &ImageArgs, cache: &Path, out: &Path) -> Result<B
     let programs = build_programs(kind)?;
     let artefacts = collect_artefacts(args, cache, &programs)?;
     let mut layer = Layer::collect(base, &programs, &artefacts, kind)?;
-    let (compression, block) = if args.release { ("xz", "1M") } else { ("zstd", "128K") };
+    // Larger xz blocks save little and make every page fault of a program unpack more.
+    let (compression, block) = if args.release { ("xz", "256K") } else { ("zstd", "128K") };
     let root_key = Key::new("root", 1)
         .with("base", base.key.text())
         .with("layer", layer.key()?.text())
+        .with("code", include_str!("layer.rs"))
         .with("compression", compression)
+        .with("block", block)
         .with("script", stage::read(&host::workspace().join("images/build/squashfs.sh"))?);
     let facts = ImageFacts {
         schema: "metalstrap.image/v1",
@@ -246,6 +249,7 @@ fn write_media(
         .with("facts", serde_json::to_string(facts)?)
         .with("initrd", stage::read(&boot.join("initrd"))?)
         .with("base", base.key.text())
+        .with("code", concat!(include_str!("iso.rs"), include_str!("pxe.rs"), include_str!("live.rs")))
         .with_path(&images.join("grub"))?
         .with_path(&images.join("pxe"))?;
     let stamp = out.join(format!(".key{mark}"));

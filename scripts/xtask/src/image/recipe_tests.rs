@@ -59,12 +59,19 @@ fn systemd_accepts_the_units() {
     // The programs they start are only in the image: systemd-analyze gets the unit without them.
     let units = host::workspace().join("images/overlay/usr/lib/systemd/system");
     let folder = tempfile::tempdir().unwrap();
-    for name in ["metalstrap-install", "metalstrap-firewall", "metalstrap-ssh-host-key"] {
+    for name in [
+        "metalstrap-install",
+        "metalstrap-firewall",
+        "metalstrap-firewall-minimal",
+        "metalstrap-ssh-host-key",
+    ] {
         let text = String::from_utf8(read(&units.join(format!("{name}.service"))).unwrap()).unwrap();
         let text: String = text
             .lines()
             .map(|line| match line.split_once('=') {
-                Some((key @ ("ExecStart" | "ExecReload"), _)) => format!("{key}=/bin/true\n"),
+                Some((key @ ("ExecStart" | "ExecStartPost" | "ExecReload"), _)) => {
+                    format!("{key}=/bin/true\n")
+                }
                 _ => format!("{line}\n"),
             })
             .collect();

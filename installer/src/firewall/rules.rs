@@ -1,0 +1,343 @@
+//! The text of the table. All values are typed (addresses, networks, ports, checked interface names): no text of the
+//! cluster file gets into the rules.
+//!
+//! *guard* sees packets from the wire before kube-proxy's DNAT: a NodePort or hostPort never reaches the input hook. *input*
+//! is closed but for the same flows, *forward* keeps the node from being a router, *output* keeps it from being a bridgehead.
+
+use super::model::{Egress, Flow, Group, Leg, Model, Service, Target};
+use crate::render::{RenderError, interface_name};
+use ipnet::Ipv4Net;
+use profiles::firewall::{PortSpec, Transport};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+/// Counters of what is dropped, by reason.
+pub const DROP_COUNTERS: [&str; 6] =
+    ["drop_forward", "drop_guard", "drop_input", "drop_invalid", "drop_output", "drop_spoofed"];
+
+/// Logs at most this much, so that a flood from outside fills no disk.
+const REFUSE: &str = "    chain refuse {
+        limit rate 5/second burst 10 packets log prefix \"metalstrap drop: \" level info
+        drop
+    }
+";
+
+const DMZ_PROXIES: &str = "dmz_proxies";
+const ICMP_LIMIT: &str = "limit rate 100/second burst 200 packets accept";
+
+/// Name of the counter of a flow.
+pub fn counter_of(flow: &Flow) -> String {
+    format!("flow_{}", flow.id.replace('-', "_"))
+}
+
+/// Name of the counter of an outgoing flow.
+pub fn egress_counter_of(flow: &Egress) -> String {
+    format!("out_{}", flow.id.replace('-', "_"))
+}
+
+impl Model {
+    /// The declaration, deletion and new definition of `table inet metalstrap`: one transaction, no other table touched.
+    ///
+    /// # Errors
+    /// When an interface name could change the meaning of the rules.
+    pub fn render(&self) -> Result<String, RenderError> {
+        for leg in [Some(&self.cluster_leg), self.dmz_leg.as_ref()].into_iter().flatten() {
+            interface_name(&leg.name)?;
+        }
+        // Declared first so that the deletion cannot fail.
+        let mut text =
+            "table inet metalstrap\ndelete table inet metalstrap\ntable inet metalstrap {\n".to_owned();
+        for counter in self.counters() {
+            text.push_str(&format!("    counter {counter} {{ }}\n"));
+        }
+        text.push_str(&self.sets());
+        text.push_str(&self.guard());
+        text.push_str(&self.spoofing());
+        text.push_str(&chain("neighbours", &[NEIGHBOURS.to_owned()]));
+        text.push_str(&self.control());
+        text.push_str(&chain("services", &self.wire_flows(true)));
+        if !self.load_balancers.is_empty() {
+            text.push_str(&chain("balanced", &self.balanced()));
+        }
+        text.push_str(&chain("admitted", &self.wire_flows(false)));
+        text.push_str(&self.input());
+        text.push_str(&self.forward());
+        text.push_str(&self.output());
+        text.push_str(REFUSE);
+        text.push_str("}\n");
+        Ok(text)
+    }
+
+    fn counters(&self) -> Vec<String> {
+        let drops = DROP_COUNTERS.iter().filter(|name| self.egress.is_some() || **name != "drop_output");
+        let outgoing = self.egress.iter().flatten().map(egress_counter_of);
+        drops
+            .map(|name| (*name).to_owned())
+            .chain(self.flows.iter().map(counter_of))
+            .chain(outgoing)
+            .collect()
+    }
+
+    /// Who is who; the sets that a rule speaks of.
+    fn sets(&self) -> String {
+        let mut sets: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for flow in &self.flows {
+            if let Some(name) = named_set(flow) {
+                sets.entry(name).or_insert_with(|| strings(&flow.sources));
+            }
+            if let Some(proxies) = dmz_proxies(flow) {
+                sets.entry(DMZ_PROXIES).or_insert_with(|| strings(proxies));
+            }
+        }
+        if self.routes_pods() {
+            sets.entry("nodes").or_insert_with(|| self.nodes.iter().map(ToString::to_string).collect());
+        }
+        if !self.load_balancers.is_empty() {
+            sets.insert("load_balancers", self.load_balancers.iter().map(ToString::to_string).collect());
+        }
+        let set = |(name, elements): (&str, Vec<String>)| {
+            let ranges = matches!(name, "admin" | "load_balancers");
+            let flags = if ranges { "        flags interval\n        auto-merge\n" } else { "" };
+            format!(
+                "    set {name} {{\n        type ipv4_addr\n{flags}        elements = {}\n    }}\n",
+                list(elements)
+            )
+        };
+        sets.into_iter().map(set).collect()
+    }
+
+    fn wires(&self) -> String {
+        list(self.wire_names())
+    }
+
+    /// Interfaces on a wire, quoted.
+    fn wire_names(&self) -> impl Iterator<Item = String> + '_ {
+        let legs = [Some(&self.cluster_leg), self.dmz_leg.as_ref()];
+        legs.into_iter().flatten().map(|leg| format!("\"{}\"", leg.name))
+    }
+
+    fn name_of(&self, leg: Leg) -> &str {
+        self.interface(leg).map(|leg| leg.name.as_str()).unwrap_or_default()
+    }
+
+    /// Before DNAT (priority -100): a new packet from the wire must be for this machine, and for a service of it.
+    fn guard(&self) -> String {
+        let mut rules = vec![
+            "type filter hook prerouting priority dstnat - 10; policy accept;".to_owned(),
+            format!("iifname != {} accept", self.wires()),
+            "ct state { established, related } accept".to_owned(),
+            "jump neighbours".to_owned(),
+            "jump spoofing".to_owned(),
+        ];
+        let pods = self.pod_cidr;
+        if self.routes_pods() {
+            let leg = &self.cluster_leg.name;
+            rules.push(format!("iifname \"{leg}\" ip saddr @nodes ip daddr {pods} accept"));
+            rules.push(format!("iifname \"{leg}\" ip saddr {pods} ip daddr {pods} accept"));
+        } else if self.pods.is_some() {
+            // The node has an address among its pods, which is local and still nobody's business outside.
+            rules.push(format!("ip daddr {pods} counter name \"drop_guard\" goto refuse"));
+        }
+        rules.push("fib daddr type local jump control".to_owned());
+        rules.push("fib daddr type local jump services".to_owned());
+        if !self.load_balancers.is_empty() {
+            rules.push("ip daddr @load_balancers jump balanced".to_owned());
+        }
+        rules.push("counter name \"drop_guard\" goto refuse".to_owned());
+        chain("guard", &rules)
+    }
+
+    /// A packet from the wire with a source that cannot come from there: an answer would leave elsewhere, or nowhere.
+    fn spoofing(&self) -> String {
+        let end = "counter name \"drop_spoofed\" goto refuse";
+        let mut rules = vec![format!("fib saddr . iif oif missing {end}")];
+        if self.pods.is_some() {
+            let inside = if self.routes_pods() {
+                vec![self.service_cidr]
+            } else {
+                vec![self.pod_cidr, self.service_cidr]
+            };
+            rules.push(format!("ip saddr {} {end}", list(inside)));
+        }
+        chain("spoofing", &rules)
+    }
+
+    /// Echo from the cluster network and from pods. Errors (path MTU) about our own connections are `related`; others are
+    /// about nothing.
+    fn control(&self) -> String {
+        let inside = self.pod_devices().into_iter().chain([format!("\"{}\"", self.cluster_leg.name)]);
+        let inside = list(inside);
+        chain(
+            "control",
+            &[
+                format!("iifname {inside} icmp type echo-request {ICMP_LIMIT}"),
+                format!("iifname {inside} icmpv6 type echo-request {ICMP_LIMIT}"),
+            ],
+        )
+    }
+
+    /// Patterns of the interfaces that pods are behind, quoted.
+    fn pod_devices(&self) -> Vec<String> {
+        self.pods.iter().flat_map(|pods| &pods.devices).map(|device| format!("\"{device}\"")).collect()
+    }
+
+    /// The flows from the wire: counted in the guard, where every one of them passes once, and not again in input.
+    fn wire_flows(&self, counted: bool) -> Vec<String> {
+        let flows =
+            self.flows.iter().filter(|flow| flow.leg != Leg::Pods && flow.target != Target::LoadBalancer);
+        flows.flat_map(|flow| self.rules_of(flow, counted)).collect()
+    }
+
+    fn balanced(&self) -> Vec<String> {
+        let flows = self.flows.iter().filter(|flow| flow.target == Target::LoadBalancer);
+        flows.flat_map(|flow| self.rules_of(flow, true)).collect()
+    }
+
+    fn rules_of(&self, flow: &Flow, counted: bool) -> Vec<String> {
+        let from = match (flow.leg, &self.pods) {
+            (Leg::Pods, Some(pods)) => {
+                format!("iifname {}", list(pods.devices.iter().map(|d| format!("\"{d}\""))))
+            }
+            (leg, _) => format!("iifname \"{}\"", self.name_of(leg)),
+        };
+        let mut who = match named_set(flow) {
+            Some(name) => format!(" ip saddr @{name}"),
+            None if flow.sources == [Ipv4Net::default()] => match flow.target {
+                // The destination says already that it is IPv4.
+                Target::Address(_) => String::new(),
+                Target::Local | Target::LoadBalancer => " meta nfproto ipv4".to_owned(),
+            },
+            None => format!(" ip saddr {}", list(strings(&flow.sources))),
+        };
+        if dmz_proxies(flow).is_some() {
+            who.push_str(&format!(" ip saddr != @{DMZ_PROXIES}"));
+        } else if !flow.except.is_empty() {
+            who.push_str(&format!(" ip saddr != {}", list(strings(&flow.except))));
+        }
+        let at = match flow.target {
+            Target::Address(address) => format!(" ip daddr {address}"),
+            Target::Local | Target::LoadBalancer => String::new(),
+        };
+        let count = if counted { format!(" counter name \"{}\"", counter_of(flow)) } else { String::new() };
+        let rule = |what: String| format!("{from}{who}{at} {what}{count} accept");
+        matches_of(&flow.service).into_iter().map(rule).collect()
+    }
+
+    fn input(&self) -> String {
+        let mut rules = vec![
+            "type filter hook input priority filter - 5; policy drop;".to_owned(),
+            "ct state { established, related } accept".to_owned(),
+            "iifname \"lo\" accept".to_owned(),
+            "jump neighbours".to_owned(),
+            "ct state invalid counter name \"drop_invalid\" drop".to_owned(),
+            "jump control".to_owned(),
+            "jump admitted".to_owned(),
+        ];
+        if self.pods.is_some() {
+            let flows =
+                self.flows.iter().filter(|flow| flow.leg == Leg::Pods && flow.target != Target::LoadBalancer);
+            rules.extend(flows.flat_map(|flow| self.rules_of(flow, true)));
+            // kube-proxy has rewritten it: it came from a pod, or the guard has let it pass under its first address.
+            // Not from an interface that nobody configured, which the guard does not look at.
+            let known = list(self.pod_devices().into_iter().chain(self.wire_names()));
+            rules.push(format!("iifname {known} ct status dnat accept"));
+        }
+        rules.push("counter name \"drop_input\" goto refuse".to_owned());
+        chain("input", &rules)
+    }
+
+    /// A node with pods forwards for them, but is no router between its networks, nor for an interface that nobody
+    /// configured; a proxy forwards nothing.
+    fn forward(&self) -> String {
+        let mut rules = vec!["type filter hook forward priority filter - 5; policy drop;".to_owned()];
+        if self.pods.is_some() {
+            rules.push("ct state { established, related } accept".to_owned());
+            rules.push(format!("iifname {} accept", list(self.pod_devices())));
+            // The guard has let it pass under its first address.
+            rules.push(format!("iifname {} ct status dnat accept", self.wires()));
+        }
+        if self.routes_pods() {
+            rules.push(format!("iifname \"{}\" ip daddr {} accept", self.cluster_leg.name, self.pod_cidr));
+        }
+        rules.push("counter name \"drop_forward\" goto refuse".to_owned());
+        chain("forward", &rules)
+    }
+
+    /// What the node itself may open; nothing when it may open anything.
+    fn output(&self) -> String {
+        let Some(egress) = &self.egress else { return String::new() };
+        let mut rules = vec![
+            "type filter hook output priority filter - 5; policy drop;".to_owned(),
+            "ct state { established, related } accept".to_owned(),
+            "oifname \"lo\" accept".to_owned(),
+            "meta l4proto { icmp, ipv6-icmp } accept".to_owned(),
+        ];
+        if let Some(pods) = &self.pods {
+            rules.push(format!("oifname {} accept", list(pods.devices.iter().map(|d| format!("\"{d}\"")))));
+            rules.push(format!("ip daddr {} accept", list([self.pod_cidr, self.service_cidr])));
+            rules.push("ct status dnat accept".to_owned());
+        }
+        for flow in egress {
+            let to = match flow.destinations.as_slice() {
+                [all] if *all == Ipv4Net::default() => "meta nfproto ipv4".to_owned(),
+                some => format!("ip daddr {}", list(strings(some))),
+            };
+            let count = egress_counter_of(flow);
+            let rule = |what: String| format!("{to} {what} counter name \"{count}\" accept");
+            rules.extend(matches_of(&flow.service).into_iter().map(rule));
+        }
+        rules.push("counter name \"drop_output\" goto refuse".to_owned());
+        chain("output", &rules)
+    }
+}
+
+/// Neighbour discovery, which IPv6 needs before anything else; never through a router (hop limit 255).
+const NEIGHBOURS: &str = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 limit rate 1000/second burst 2000 packets accept";
+
+/// The set that holds exactly the sources of a flow, when its group has one.
+fn named_set(flow: &Flow) -> Option<&'static str> {
+    let ranges = matches!(flow.group, Group::Cluster | Group::Dmz | Group::Wan | Group::Pods);
+    (!ranges && flow.whole_group).then(|| flow.group.name())
+}
+
+/// The exceptions of a flow, when they are the DMZ proxies.
+fn dmz_proxies(flow: &Flow) -> Option<&[Ipv4Net]> {
+    let proxies = matches!(flow.group, Group::Admin | Group::Cluster) && !flow.except.is_empty();
+    proxies.then_some(flow.except.as_slice())
+}
+
+/// One rule for each protocol.
+fn matches_of(service: &Service) -> Vec<String> {
+    let Service::Ports(ports) = service else { return vec!["meta l4proto 112".to_owned()] };
+    let of = |transport: Transport| {
+        let ports: Vec<&PortSpec> = ports.iter().filter(|spec| spec.transport == transport).collect();
+        let ranges = ports.iter().map(|spec| range(spec));
+        match ports.as_slice() {
+            [] => None,
+            [one] => Some(format!("{transport} dport {}", range(one))),
+            _ => Some(format!("{transport} dport {}", list(ranges))),
+        }
+    };
+    [Transport::Tcp, Transport::Udp].into_iter().filter_map(of).collect()
+}
+
+fn range(spec: &PortSpec) -> String {
+    if spec.first == spec.last { spec.first.to_string() } else { format!("{}-{}", spec.first, spec.last) }
+}
+
+/// Hosts without their prefix length.
+fn strings(nets: &[Ipv4Net]) -> Vec<String> {
+    let text = |net: &Ipv4Net| if net.prefix_len() == 32 { net.addr().to_string() } else { net.to_string() };
+    nets.iter().map(text).collect()
+}
+
+/// `{ a, b }`.
+fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|i| i.to_string()).collect();
+    format!("{{ {} }}", items.join(", "))
+}
+
+fn chain(name: &str, rules: &[String]) -> String {
+    let rules: String = rules.iter().map(|rule| format!("        {rule}\n")).collect();
+    format!("    chain {name} {{\n{rules}    }}\n")
+}

@@ -1,0 +1,203 @@
+//! What an operator is told: exact text, from cluster files as an operator writes them.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may")]
+
+use assert_cmd::Command;
+use std::path::Path;
+
+const HA: &str = include_str!("../../profiles/examples/ha.toml");
+
+fn metalstrap(arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::cargo_bin("metalstrap")
+        .unwrap()
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap())
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// The example with more at its end and another container network.
+struct Site {
+    folder: tempfile::TempDir,
+}
+
+impl Site {
+    fn with(cni: &str, more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let text = HA.replacen("name = \"ha\"", &format!("name = \"ha\"\ncni = \"{cni}\""), 1) + more;
+        std::fs::write(folder.path().join("cluster.toml"), text).unwrap();
+        Self { folder }
+    }
+
+    fn ask(&self, question: &str) -> (i32, String, String) {
+        let file = self.folder.path().join("cluster.toml");
+        let mut arguments = vec!["firewall", "explain"];
+        arguments.extend(question.split(' '));
+        arguments.extend(["--cluster", file.to_str().unwrap()]);
+        metalstrap(&arguments)
+    }
+
+    #[track_caller]
+    fn answers(&self, table: &[(&str, &str)]) {
+        for (question, expected) in table {
+            let (code, out, err) = self.ask(question);
+            assert_eq!((code, out.trim_end()), (0, *expected), "{question}: {err}");
+        }
+    }
+}
+
+#[test]
+fn says_who_may_and_who_may_not_by_which_flow_and_why() {
+    Site::with("flannel-vxlan", "").answers(&[
+        (
+            "tcp/30080 from dmz to worker-1",
+            "tcp/30080 from dmz (as 192.168.1.1) to worker-1 (10.0.0.21): denied in chain guard: no flow lets it in",
+        ),
+        (
+            "tcp/30080 from proxy-dmz-1 to worker-1",
+            "tcp/30080 from proxy-dmz-1 (as 10.0.0.7) to worker-1 (10.0.0.21): allowed in chain input by flow ingress-from-dmz-proxies (builtin): the DMZ proxies pass web traffic to the ingress",
+        ),
+        (
+            "tcp/30080 from worker-2 to worker-1",
+            "tcp/30080 from worker-2 (as 10.0.0.22) to worker-1 (10.0.0.21): denied in chain guard: no flow lets it in",
+        ),
+        (
+            "tcp/22 from proxy-dmz-1 to master-1",
+            "tcp/22 from proxy-dmz-1 (as 10.0.0.7) to master-1 (10.0.0.11): denied in chain guard: no flow lets it in",
+        ),
+        (
+            "tcp/22 from admin to proxy-dmz-1",
+            "tcp/22 from admin (as 10.0.0.1) to proxy-dmz-1 (10.0.0.7): allowed in chain input by flow ssh-from-admin (builtin): operators log in",
+        ),
+        (
+            "tcp/443 from wan to dmz-proxy",
+            "tcp/443 from wan (as 198.51.100.1) to proxy-dmz-1 (192.168.1.10): allowed in chain input by flow web-from-outside (builtin): everybody may reach the web through the DMZ proxy",
+        ),
+        (
+            "tcp/2380 from master to master-1",
+            "tcp/2380 from master (as 10.0.0.12) to master-1 (10.0.0.11): allowed in chain input by flow etcd-from-masters (builtin): etcd between the masters",
+        ),
+        (
+            "tcp/10250 from pods to worker-3",
+            "tcp/10250 from pods (as 10.42.0.1) to worker-3 (10.0.0.23): allowed in chain input by flow kubelet-from-pods (builtin): the kubelet, for the API server and for metrics",
+        ),
+        (
+            "udp/8472 from 10.0.0.99 to worker-3",
+            "udp/8472 from 10.0.0.99 to worker-3 (10.0.0.23): denied in chain guard: no flow lets it in",
+        ),
+        (
+            "tcp/6443 from 10.0.0.11 to master-1",
+            "tcp/6443 from 10.0.0.11 to master-1 (10.0.0.11): denied in chain spoofing: 10.0.0.11 is an address of this node itself",
+        ),
+        (
+            "ping from cluster to worker-1",
+            "ping from cluster (as 10.0.0.1) to worker-1 (10.0.0.21): allowed in chain input: hosts of the cluster network may ping",
+        ),
+    ]);
+}
+
+#[test]
+fn a_flow_of_the_operator_is_named_with_its_reason_and_risk() {
+    let more = "
+[[firewall.flows]]
+from = \"dmz\"
+sources = [\"192.168.1.50/32\"]
+to = \"worker\"
+port = \"tcp/30080\"
+why = \"the shop's monitor\"
+
+[[firewall.flows]]
+from = \"dmz\"
+sources = [\"192.168.1.51/32\"]
+to = \"master\"
+port = \"tcp/6443\"
+why = \"the build server deploys\"
+accept_risk = \"it has a certificate of its own\"
+";
+    Site::with("flannel-vxlan", more).answers(&[
+        (
+            "tcp/30080 from dmz to worker-1",
+            "tcp/30080 from dmz (as 192.168.1.1) to worker-1 (10.0.0.21): denied in chain guard: no flow lets it in\n  but 192.168.1.50/32 may, by flow operator-1",
+        ),
+        (
+            "tcp/30080 from 192.168.1.50 to worker-1",
+            "tcp/30080 from 192.168.1.50 to worker-1 (10.0.0.21): allowed in chain input by flow operator-1 (number 1 of the cluster file): the shop's monitor",
+        ),
+        (
+            "tcp/6443 from 192.168.1.51 to master-2",
+            "tcp/6443 from 192.168.1.51 to master-2 (10.0.0.12): allowed in chain input by flow operator-2 (number 2 of the cluster file): the build server deploys\n  risk accepted: it has a certificate of its own",
+        ),
+    ]);
+}
+
+#[test]
+fn a_node_port_under_cilium_comes_with_what_is_not_enforced() {
+    let (code, out, _) = Site::with("cilium-vxlan", "").ask("tcp/30080 from dmz to worker-1");
+    assert_eq!(code, 0);
+    assert_eq!(
+        out,
+        "tcp/30080 from dmz (as 192.168.1.1) to worker-1 (10.0.0.21): denied in chain guard: no flow lets it in\n  not enforced here: Cilium answers NodePorts, hostPorts and load balancer addresses in eBPF before nftables sees a packet: this firewall does not cover them. Cilium's value `devices` keeps them to the cluster interface; who may reach them there is for loadBalancerSourceRanges and network policies to say\n"
+    );
+    let (_, out, _) = Site::with("cilium-vxlan", "").ask("tcp/10250 from dmz to worker-1");
+    assert_eq!(out.lines().count(), 1, "the kubelet is covered: {out}");
+}
+
+#[test]
+fn a_question_without_sense_is_refused_with_what_would_have_one() {
+    let site = Site::with("flannel-vxlan", "");
+    for (question, expected) in [
+        ("tcp/99999 from dmz", "metalstrap: `tcp/99999` is not a port (as in tcp/30080), `ping` or `vrrp`\n"),
+        ("tcp/80-90 from dmz", "metalstrap: `tcp/80-90` is not a port (as in tcp/30080), `ping` or `vrrp`\n"),
+        (
+            "tcp/80 from dnz",
+            "metalstrap: `dnz` is not a zone (cluster, dmz, wan, admin, pods), a role (master, worker, internal-proxy, dmz-proxy), an IPv4 address or a node of this cluster\n",
+        ),
+        (
+            "tcp/80 to dmz",
+            "metalstrap: ask as in: metalstrap firewall explain tcp/30080 from dmz to worker\n",
+        ),
+        (
+            "tcp/80 from dmz to load-balancer",
+            "metalstrap: no load balancer address is answered by master-1\n",
+        ),
+    ] {
+        assert_eq!(site.ask(question), (2, String::new(), expected.to_owned()), "{question}");
+    }
+    let (code, _, err) = site.ask("tcp/80 from dmz to wroker");
+    assert_eq!(code, 2);
+    assert!(
+        err.starts_with("metalstrap: `wroker` is no node and no role of what is asked about (master-1, "),
+        "{err}"
+    );
+}
+
+#[test]
+fn json_holds_the_verdict_for_programs() {
+    let file = "profiles/examples/ha.toml";
+    let arguments =
+        ["firewall", "explain", "tcp/6443", "from", "worker", "to", "master-1", "--cluster", file];
+    let (code, out, _) = metalstrap(&[arguments.as_slice(), &["--output", "json"]].concat());
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, json["schema"].as_str()), (0, Some("metalstrap.firewall-explain/v1")));
+    assert_eq!(json["answers"][0]["verdict"]["verdict"], "allowed");
+    assert_eq!(json["answers"][0]["verdict"]["flow"], "api-from-nodes");
+    assert_eq!(json["answers"][0]["origin"], "builtin");
+}
+
+#[test]
+fn show_prints_every_flow_or_the_very_rules() {
+    let node = ["firewall", "show", "--cluster", "profiles/examples/ha.toml", "--node", "proxy-dmz-1"];
+    let (code, out, _) = metalstrap(&node);
+    assert_eq!(code, 0);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[0], "proxy-dmz-1 (dmz-proxy)");
+    assert!(lines.contains(&"  out  worker-ingress-from-dmz-proxies: tcp/30080, tcp/30443 to 10.0.0.21/32, 10.0.0.22/32, 10.0.0.23/32: the DMZ proxies pass web traffic to the ingress"), "{out}");
+    let (code, rules, _) = metalstrap(&[node.as_slice(), &["--rules"]].concat());
+    assert_eq!(code, 0);
+    assert!(
+        rules.starts_with("#!/usr/sbin/nft -f\n") && rules.contains("\ndelete table inet metalstrap\n"),
+        "{rules}"
+    );
+    assert!(!rules.contains("flush"), "{rules}");
+}

@@ -1,0 +1,79 @@
+//! Optional parts of the cluster: whether the container network has them, and whose addresses they name.
+
+use super::findings::Findings;
+use super::view::View;
+use crate::code::Code;
+use crate::node::{Cni, Role};
+use crate::path::KeyPath;
+use std::net::Ipv4Addr;
+
+/// Hubble and ClusterMesh are Cilium's; only one container network speaks BGP with routers.
+pub(super) fn container_network(view: &View<'_>, findings: &mut Findings<'_, '_>) {
+    let (Some(features), Some(cluster)) = (&view.features, &view.cluster) else { return };
+    if !view.is_sound("cluster.cni") {
+        return;
+    }
+    let needs = [
+        ("hubble", features.hubble, cluster.cni.is_cilium(), "Cilium"),
+        ("clustermesh", features.clustermesh.is_some(), cluster.cni.is_cilium(), "Cilium"),
+        ("bgp_routers", !features.bgp_routers.is_empty(), cluster.cni == Cni::CalicoBgp, "`calico-bgp`"),
+    ];
+    for (key, wanted, has, needed) in needs {
+        if wanted && !has {
+            let message = format!("`{key}` needs {needed} as container network (`cluster.cni`)");
+            findings.key(Code::FeatureCni, &KeyPath::of("features").key(key), message);
+        }
+    }
+}
+
+/// Other machines are not nodes of this cluster, and there is at least one.
+pub(super) fn addresses(view: &View<'_>, findings: &mut Findings<'_, '_>) {
+    let Some(features) = &view.features else { return };
+    let mesh = features.clustermesh.iter().map(|mesh| ("features.clustermesh.nodes", &mesh.nodes));
+    let vip = features.kube_vip_bgp.iter().map(|bgp| ("features.kube_vip_bgp.routers", &bgp.routers));
+    let routers = Some(("features.bgp_routers", &features.bgp_routers)).filter(|(_, list)| !list.is_empty());
+    for (path, list) in mesh.chain(vip).chain(routers) {
+        let path = KeyPath::of(path);
+        if list.is_empty() {
+            findings.value(Code::FeatureAddress, &path, "at least one address is needed");
+        }
+        for (n, address) in list.iter().enumerate() {
+            if let Some(name) = node_with(view, *address) {
+                let message = format!("{address} is the node `{name}` of this cluster");
+                findings.value(Code::FeatureAddress, &path.index(n), message);
+            }
+        }
+    }
+    if features.kube_vip_bgp.is_some()
+        && view.cluster.as_ref().is_some_and(|cluster| cluster.api_vip.is_none())
+    {
+        let path = KeyPath::of("features.kube_vip_bgp");
+        findings.key(Code::FeatureAddress, &path, "without an `api_vip` there is nothing to announce");
+    }
+}
+
+fn node_with<'v>(view: &'v View<'_>, address: Ipv4Addr) -> Option<&'v str> {
+    let node = view.nodes.iter().find(|node| node.legs.iter().any(|leg| leg.address == address))?;
+    Some(&node.entry.hostname)
+}
+
+/// What MetalLB hands out is kept free by a pool of the network.
+pub(super) fn pools(view: &View<'_>, findings: &mut Findings<'_, '_>) {
+    let (Some(features), Some(network)) = (&view.features, &view.network) else { return };
+    let Some(metallb) = &features.metallb else { return };
+    let path = KeyPath::of("features.metallb.pools");
+    if metallb.pools.is_empty() {
+        findings.value(Code::FeaturePool, &path, "at least one pool is needed");
+    }
+    for (n, pool) in metallb.pools.iter().enumerate() {
+        if pool.first > pool.last {
+            findings.value(Code::FeaturePool, &path.index(n), format!("{pool} ends before it starts"));
+        } else if !network.pools.iter().any(|other| other.contains(pool.first) && other.contains(pool.last)) {
+            let message = format!("{pool} is not inside one of `networks.cluster.pools`");
+            findings.value(Code::FeaturePool, &path.index(n), message);
+        }
+    }
+    if view.complete && view.count(Role::Master) + view.count(Role::Worker) == 0 {
+        findings.value(Code::FeaturePool, &path, "no node could hold an address of it");
+    }
+}

@@ -1,0 +1,246 @@
+//! One rule taken away at a time: if nothing anybody can see changes, the rule is dead or untested.
+
+use super::kube_proxy::{self, Mode};
+use super::matrix::{self, Cell, SILENT_PORT};
+use super::nodes::INGRESS_PORTS;
+use super::observe;
+use super::probe::{Knock, Verdict};
+use super::topology::{Host, Place, World};
+use super::tricks;
+use anyhow::{Context, Result, anyhow, ensure};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// One rule of our table in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Chain it stands in.
+    pub chain: String,
+    /// Handle.
+    pub handle: u64,
+    /// As nft shows it.
+    pub text: String,
+}
+
+/// The rules of our table, in the order of the kernel.
+///
+/// # Errors
+/// The table is not there.
+pub fn rules(world: &World) -> Result<Vec<Rule>> {
+    let text = world.own().run(&["nft", "-a", "list", "table", "inet", "metalstrap"], "")?;
+    Ok(parse_rules(&text))
+}
+
+fn parse_rules(text: &str) -> Vec<Rule> {
+    let mut chain = None;
+    let mut found = Vec::new();
+    for line in text.lines().map(str::trim) {
+        if let Some(rest) = line.strip_prefix("chain ") {
+            chain = rest.split(' ').next();
+        } else if line == "}" {
+            chain = None;
+        } else if let (Some(chain), Some((rule, handle))) = (chain, line.rsplit_once(" # handle "))
+            && let Ok(handle) = handle.parse()
+        {
+            found.push(Rule { chain: chain.to_owned(), handle, text: rule.to_owned() });
+        }
+    }
+    found
+}
+
+/// The cells that mutations are judged by: all that pass, and of the dropped ones the ports that some rule opens to
+/// somebody, at every address and from everybody.
+pub fn core_cells(all: &[Cell], expected: &dyn Fn(&Cell) -> Verdict) -> Vec<Cell> {
+    let opened: BTreeSet<(Knock, u16)> = all
+        .iter()
+        .filter(|c| c.from != Host::Own && expected(c) != Verdict::Dropped)
+        .map(|c| (c.knock, c.port))
+        .collect();
+    let wanted = |c: &&Cell| match (c.from, c.to) {
+        (Host::Own, Place::Beyond(_)) => true,
+        (_, Place::Service | Place::HostService) | (Host::Own, _) => c.knock != Knock::Udp,
+        _ if c.port == SILENT_PORT || expected(c) != Verdict::Dropped => true,
+        (_, Place::Cluster | Place::Dmz) => opened.contains(&(c.knock, c.port)),
+        _ => c.knock == Knock::Ping,
+    };
+    all.iter().filter(wanted).copied().collect()
+}
+
+/// Judges one mutation after another.
+pub struct Mutations<'a> {
+    /// Where.
+    pub world: &'a World,
+    /// The rule file.
+    pub rules: String,
+    /// Cells to judge by.
+    pub cells: Vec<Cell>,
+    /// Their verdicts with all rules.
+    pub expected: &'a (dyn Fn(&Cell) -> Verdict + Sync),
+    /// Rounds of tricks played so far.
+    pub round: u16,
+}
+
+/// What can be seen of a rule set besides the cells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Signs {
+    past: BTreeSet<String>,
+    counters: BTreeSet<String>,
+}
+
+impl Mutations<'_> {
+    /// The rules that nothing can tell, as `chain: rule`.
+    ///
+    /// # Errors
+    /// The world cannot be probed.
+    pub fn dead(&mut self) -> Result<(usize, Vec<String>)> {
+        self.load()?;
+        self.ask()?;
+        let base = self.signs()?;
+        let without_pods = self.without_pods()?;
+        self.load()?;
+        ensure!(logs(self.world, &mut self.round)?, "void: no refused packet is in the kernel's log");
+        let all = rules(self.world)?;
+        let mut dead = Vec::new();
+        for (index, rule) in all.iter().enumerate() {
+            self.load()?;
+            // Handles of a fresh table differ, its order does not.
+            let fresh = rules(self.world)?;
+            let same =
+                fresh.get(index).filter(|f| f.text == rule.text).context("the same rules after a reload")?;
+            let delete = format!("delete rule inet metalstrap {} handle {}\n", same.chain, same.handle);
+            self.world.own().nft(&delete)?;
+            if !self.shows(&base, rule)? && self.without_pods()? == without_pods {
+                dead.push(format!("{}: {}", rule.chain, rule.text));
+            }
+        }
+        self.load()?;
+        Ok((all.len(), dead))
+    }
+
+    fn load(&self) -> Result<()> {
+        self.world.own().nft(&self.rules)?;
+        // So that IPv6 has to find its neighbours under these rules.
+        self.world.own().run(&["ip", "-6", "neigh", "flush", "all"], "").map(drop)
+    }
+
+    fn shows(&mut self, base: &Signs, rule: &Rule) -> Result<bool> {
+        if rule.text.contains("log prefix") {
+            return Ok(!logs(self.world, &mut self.round)?);
+        }
+        Ok(self.changed_cell()? || self.signs()? != *base)
+    }
+
+    /// An opened cell is evidence at once; a closed one when it stays closed.
+    fn changed_cell(&self) -> Result<bool> {
+        let verdicts = self.ask()?;
+        let expected = self.expected;
+        let changed = verdicts.iter().filter(|(cell, verdict)| expected(cell) != **verdict);
+        let (closed, opened): (Vec<_>, Vec<_>) =
+            changed.partition(|(_, verdict)| **verdict == Verdict::Dropped);
+        if !opened.is_empty() {
+            return Ok(true);
+        }
+        let mut closed: Vec<Cell> = closed.into_iter().map(|(cell, _)| *cell).collect();
+        for _ in 0..2 {
+            let still = matrix::ask(self.world, &closed, matrix::QUIET)?;
+            closed.retain(|cell| still.get(cell) == Some(&Verdict::Dropped));
+        }
+        Ok(!closed.is_empty())
+    }
+
+    fn ask(&self) -> Result<BTreeMap<Cell, Verdict>> {
+        matrix::ask(self.world, &self.cells, matrix::QUIET)
+    }
+
+    /// Verdicts of the NodePorts while nothing rewrites them: then the node itself is to answer.
+    fn without_pods(&self) -> Result<BTreeMap<Cell, Verdict>> {
+        let kind = self.world.kind;
+        if !kind.runs_pods() {
+            return Ok(BTreeMap::new());
+        }
+        let ports = [&INGRESS_PORTS[..], &matrix::OTHER_NODE_PORTS].concat();
+        let cells = self.world.others().flat_map(|from| {
+            let cell = move |port: &u16| Cell {
+                from,
+                to: Place::Cluster,
+                v6: false,
+                knock: Knock::Tcp,
+                port: *port,
+            };
+            ports.iter().map(cell)
+        });
+        kube_proxy::unload(self.world.own(), Mode::Iptables)?;
+        let verdicts = matrix::ask(self.world, &cells.collect::<Vec<_>>(), 2 * matrix::QUIET);
+        kube_proxy::load(self.world.own(), kind, Mode::Iptables)?;
+        verdicts
+    }
+
+    /// Plays the tricks. Which of them got past is told by their place in the list, as their ports change.
+    fn signs(&mut self) -> Result<Signs> {
+        self.round += 1;
+        let list = tricks::tricks(self.world.kind, self.round);
+        let seen = tricks::play(self.world, &list)?;
+        let past = list.iter().enumerate().filter(|(_, trick)| seen.contains(&trick.sighting));
+        let past = past.map(|(number, _)| number.to_string()).collect();
+        let mut counters = observe::counters(self.world.own())?;
+        counters.retain(|name| name.starts_with("drop_"));
+        Ok(Signs { past, counters })
+    }
+}
+
+/// Whether refused packets are logged: the kernel logs for namespaces only when told to, for a moment here.
+fn logs(world: &World, round: &mut u16) -> Result<bool> {
+    const SWITCH: &str = "/proc/sys/net/netfilter/nf_log_all_netns";
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().map_err(|_| anyhow!("another reader of the log ended by a panic"))?;
+    let before = std::fs::read_to_string(SWITCH).context("reading whether namespaces may log")?;
+    let mut log = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+        .open("/dev/kmsg")
+        .context("opening the kernel's log")?;
+    drain(&mut log);
+    std::fs::write(SWITCH, "1").context("letting namespaces log")?;
+    *round += 1;
+    let played = tricks::play(world, &tricks::tricks(world.kind, *round));
+    std::thread::sleep(Duration::from_millis(50));
+    std::fs::write(SWITCH, before).context("forbidding namespaces to log again")?;
+    played?;
+    // Another world's packets are not ours.
+    let marks =
+        [Place::Cluster, Place::Dmz].map(|place| format!("DST={} ", place.address(world.kind, false)));
+    let is_ours =
+        |line: &str| line.contains("metalstrap drop") && marks.iter().any(|mark| line.contains(mark));
+    Ok(drain(&mut log).lines().any(is_ours))
+}
+
+fn drain(log: &mut std::fs::File) -> String {
+    let mut text = String::new();
+    let mut record = [0u8; 8192];
+    loop {
+        match log.read(&mut record) {
+            Ok(0) => return text,
+            Ok(length) => text += &format!("{}\n", String::from_utf8_lossy(&record[..length])),
+            // Records overwritten before they were read.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            Err(_) => return text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Rule, parse_rules};
+
+    #[test]
+    fn finds_rules_with_chain_and_handle_and_nothing_else() {
+        let text = "table inet metalstrap { # handle 4\n\tset nodes { # handle 9\n\t\telements = { 10.0.0.1 }\n\t}\n\
+                    \tchain guard { # handle 1\n\t\ttype filter hook prerouting priority -110; policy accept;\n\
+                    \t\tiifname \"lo\" accept # handle 12\n\t}\n}\n";
+        let rule = Rule { chain: "guard".to_owned(), handle: 12, text: "iifname \"lo\" accept".to_owned() };
+        assert_eq!(parse_rules(text), [rule]);
+    }
+}
