@@ -15,7 +15,9 @@ pub const AGENT_PORT: u16 = 9940;
 pub const AGENT_SOCKET: &str = "/run/metalstrap/agent.sock";
 
 /// State of one check, and, as the worst of all, of a node. "Could not look" is `Unknown`, never `Ok`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// The role does not want this check; says why.
