@@ -47,7 +47,23 @@ pub fn ensure_not_in(text: &[u8], secret: &str, place: &str) -> Result<()> {
 /// A host tool fails, or the disk has no partition table.
 pub fn find_on_disk(disk: &Path, secret: &str) -> Result<Vec<Hit>> {
     let partitions = partitions(disk)?;
-    find_bytes(disk, secret)?.into_iter().map(|offset| locate(disk, &partitions, offset)).collect()
+    let offsets = find_bytes(disk, secret)?;
+    let state = partitions.iter().find(|partition| partition.name == STATE_PARTITION);
+    let copy = match state.filter(|state| offsets.iter().any(|offset| state.contains(*offset))) {
+        Some(state) => Some(StateCopy::extract(disk, state)?),
+        None => None,
+    };
+    let mut hits = Vec::new();
+    for offset in offsets {
+        let partition = partitions.iter().find(|partition| partition.contains(offset));
+        let file = match &copy {
+            Some(copy) => copy.file_at(offset)?,
+            None => None,
+        };
+        let partition = partition.map_or("no partition", |partition| &partition.name).to_owned();
+        hits.push(Hit { offset, partition, file });
+    }
+    Ok(hits)
 }
 
 /// Demands that the secret stands on the disk, and in files of the state partition only whose path ends with one of
@@ -111,31 +127,50 @@ fn offsets_in(bytes: &[u8], secret: &[u8]) -> Result<Vec<usize>> {
     Ok(found)
 }
 
-fn locate(disk: &Path, partitions: &[Partition], offset: u64) -> Result<Hit> {
-    let Some(partition) = partitions.iter().find(|partition| partition.contains(offset)) else {
-        return Ok(Hit { offset, partition: "no partition".to_owned(), file: None });
-    };
-    let file = match partition.name == STATE_PARTITION {
-        true => file_of_block(disk, partition.start, (offset - partition.start) / BLOCK_BYTES)?,
-        false => None,
-    };
-    Ok(Hit { offset, partition: partition.name.clone(), file })
+/// A copy of the state partition as the next boot would see it: a machine that was killed has its newest files in the
+/// journal only.
+struct StateCopy {
+    file: tempfile::NamedTempFile,
+    start: u64,
+    length: u64,
 }
 
-/// The path of the file a block belongs to, by `debugfs`, which reads a disk file at an offset without mounting it.
-fn file_of_block(disk: &Path, start: u64, block: u64) -> Result<Option<String>> {
-    let file_system = format!("{}?offset={start}", disk.display());
-    let ask = |request: String| -> Result<Option<String>> {
-        let output = stdout_of("debugfs", &["-R", &request, &file_system])?;
+impl StateCopy {
+    fn extract(disk: &Path, partition: &Partition) -> Result<Self> {
+        let file = tempfile::NamedTempFile::new_in(disk.parent().unwrap_or(Path::new(".")))?;
+        let copy = file.path().display().to_string();
+        let words = [
+            format!("if={}", disk.display()),
+            format!("of={copy}"),
+            format!("skip={}", partition.start),
+            format!("count={}", partition.length),
+            "iflag=skip_bytes,count_bytes".to_owned(),
+            "bs=1M".to_owned(),
+            "conv=sparse".to_owned(),
+            "status=none".to_owned(),
+        ];
+        stdout_of("dd", &words)?;
+        stdout_of("e2fsck", &["-p", "-E", "journal_only", &copy])?;
+        Ok(Self { file, start: partition.start, length: partition.length })
+    }
+
+    /// The path of the file that a byte of the disk belongs to; `None` outside the partition and in a block of no file.
+    fn file_at(&self, offset: u64) -> Result<Option<String>> {
+        let Some(inside) = offset.checked_sub(self.start).filter(|inside| *inside < self.length) else {
+            return Ok(None);
+        };
+        let inode = self.ask(&format!("icheck {}", inside / BLOCK_BYTES))?;
+        let Some(inode) = inode.filter(|inode| inode.bytes().all(|byte| byte.is_ascii_digit())) else {
+            return Ok(None);
+        };
+        // The journal (inode 8) has no path.
+        Ok(self.ask(&format!("ncheck {inode}"))?.or(Some(format!("inode {inode}"))))
+    }
+
+    fn ask(&self, request: &str) -> Result<Option<String>> {
+        let output = stdout_of("debugfs", &["-R", request, &self.file.path().display().to_string()])?;
         Ok(second_column(&String::from_utf8_lossy(&output)))
-    };
-    let Some(inode) =
-        ask(format!("icheck {block}"))?.filter(|inode| inode.bytes().all(|b| b.is_ascii_digit()))
-    else {
-        return Ok(None);
-    };
-    // The journal (inode 8) has no path.
-    Ok(ask(format!("ncheck {inode}"))?.or(Some(format!("inode {inode}"))))
+    }
 }
 
 /// `debugfs` answers with a heading and one line of two columns.

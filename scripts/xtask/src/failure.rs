@@ -38,12 +38,15 @@ pub fn code_of(error: &Error) -> u8 {
     own.unwrap_or_else(|| if error.chain().any(|cause| cause.is::<std::io::Error>()) { IO } else { UNKNOWN })
 }
 
-/// Prints the error chain once and gives the exit code.
+/// Prints the error chain once and gives the exit code. A [`Failure`] without message has been told already.
 pub fn report(result: CommandResult) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("xtask: {error:#}");
+            let text = format!("{error:#}");
+            if !text.is_empty() {
+                eprintln!("xtask: {text}");
+            }
             ExitCode::from(code_of(&error))
         }
     }

@@ -50,17 +50,17 @@ enum Command {
 }
 
 fn dispatch(command: &Command) -> CommandResult {
-    if let Command::ServeFolder { folders } = command {
-        return machines::serve_folder(folders); // once for each connection of a guest: no time for setup
-    }
-    setup::run()?;
     match command {
-        Command::Setup | Command::ServeFolder { .. } => Ok(()),
+        Command::ServeFolder { folders } => return machines::serve_folder(folders), // for each connection of a guest: no time for setup
+        Command::Test(args) => return test::run(args),                              // setup is its first step
+        _ => setup::run()?,
+    }
+    match command {
+        Command::Setup | Command::ServeFolder { .. } | Command::Test(_) => Ok(()),
         Command::Image(args) => image::run(args),
         Command::Medium(args) => image::medium::run(args),
         Command::Pins(args) => pins::run(args),
         Command::Demo(args) => demo::run(args),
-        Command::Test(args) => test::run(args),
         Command::Bench(args) => bench::run(args),
     }
 }

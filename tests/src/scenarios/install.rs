@@ -32,6 +32,7 @@ const TOKEN_FILES: &[&str] = &[
     "/rancher/k3s/server-token",
     "/rancher/k3s/agent-token",
     "/rancher/k3s/server/token",
+    "/rancher/k3s/server/agent-token",
     "/rancher/k3s/server/node-token",
 ];
 

@@ -7,6 +7,11 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+/// The Debian packages that everything else needs.
+pub fn setup() -> Result<Counts> {
+    crate::setup::run().map(|()| Counts::one())
+}
+
 /// Formatting.
 pub fn format() -> Result<Counts> {
     host::run(cargo().args(["fmt", "--all", "--check"])).map(|()| Counts::one())
