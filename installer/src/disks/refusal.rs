@@ -25,10 +25,11 @@ struct Outcome {
 impl DiskRefusal {
     /// No disk may be taken. The code is that of the disk that comes nearest.
     pub(super) fn none(named: Option<&str>, verdicts: Vec<DiskVerdict>) -> Self {
-        let is_named = |v: &&DiskVerdict| !matches!(v.obstacle, Some(Obstacle::NotSelected { .. }));
-        let nearest = verdicts.iter().filter(is_named).filter_map(|v| v.obstacle.as_ref()).max();
-        // The medium is no candidate, so nobody asked for it unless by name.
-        let nearest = nearest.filter(|o| named.is_some() || !matches!(o, Obstacle::BootMedium {}));
+        // The medium is no candidate, unless somebody asked for that very disk.
+        let is_candidate = |o: &&Obstacle| {
+            !matches!(o, Obstacle::NotSelected { .. } | Obstacle::BootMedium { asked_for: false })
+        };
+        let nearest = verdicts.iter().filter_map(|v| v.obstacle.as_ref()).filter(is_candidate).max();
         let (code, message) = match (nearest, named) {
             (Some(obstacle), Some(selector)) => {
                 let outcome = outcome_of(obstacle);
@@ -70,7 +71,9 @@ impl DiskRefusal {
 
 fn outcome_of(obstacle: &Obstacle) -> Outcome {
     let (code, advice) = match obstacle {
-        Obstacle::BootMedium {} => ("E_DISK_BOOT_MEDIUM", "the live system or its configuration is on it"),
+        Obstacle::BootMedium { .. } => {
+            ("E_DISK_BOOT_MEDIUM", "the live system or its configuration is on it")
+        }
         Obstacle::Removable {} => ("E_DISK_REMOVABLE", "removable disks are never taken"),
         Obstacle::ReadOnly {} => ("E_DISK_READ_ONLY", "it is read-only"),
         Obstacle::Busy { .. } => ("E_DISK_BUSY", "it is in use"),

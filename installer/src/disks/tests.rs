@@ -144,6 +144,16 @@ fn refuses_a_selector_that_no_disk_fits() {
 }
 
 #[test]
+fn a_medium_that_nobody_asked_for_does_not_hide_that_no_disk_fits() {
+    refuses(
+        "no-disk",
+        &[("disk", "MS-ABSENT")],
+        "E_DISK_NO_MATCH: no disk has serial \"MS-ABSENT\"; correct the selector or attach the disk\n  \
+         /dev/sr0 (338 MiB ata, QEMU DVD-ROM, serial QM00003): never taken: the live system or its configuration is on it",
+    );
+}
+
+#[test]
 fn refuses_disks_with_data_and_says_what_is_on_them() {
     refuses(
         "data-disks",

@@ -14,7 +14,10 @@ const SECTOR_SIZES: [u64; 2] = [512, 4096];
 #[serde(tag = "obstacle", rename_all = "kebab-case")]
 pub enum Obstacle {
     /// The live system runs from it, or it carries our configuration.
-    BootMedium {},
+    BootMedium {
+        /// Whether it fits the selector of the cluster file or of `metalstrap.disk`.
+        asked_for: bool,
+    },
     /// It can be taken out of the machine.
     Removable {},
     /// It cannot be written.
@@ -119,10 +122,11 @@ fn find_obstacle(
     wishes: &Wishes,
     requirements: &Requirements,
 ) -> Option<Obstacle> {
-    if disk.boot_medium {
-        return Some(Obstacle::BootMedium {});
-    }
     let misfits = wishes.misfits(disk);
+    if disk.boot_medium {
+        let asked_for = wishes.selector_text().is_some() && misfits.is_empty();
+        return Some(Obstacle::BootMedium { asked_for });
+    }
     if let Some(selector) = wishes.selector_text().filter(|_| !misfits.is_empty()) {
         return Some(Obstacle::NotSelected { selector, misfits });
     }
@@ -194,7 +198,9 @@ fn render_eligible(disk: &Disk) -> String {
 
 fn render_obstacle(obstacle: &Obstacle) -> String {
     match obstacle {
-        Obstacle::BootMedium {} => "never taken: the live system or its configuration is on it".to_owned(),
+        Obstacle::BootMedium { .. } => {
+            "never taken: the live system or its configuration is on it".to_owned()
+        }
         Obstacle::Removable {} => "never taken: removable".to_owned(),
         Obstacle::ReadOnly {} => "never taken: read-only".to_owned(),
         Obstacle::Busy { holders } => format!("in use: {}", sanitise(&holders.join(", "))),
