@@ -134,7 +134,8 @@ fn choose(fast: bool, name: Option<&str>) -> Result<Vec<Job>> {
     let mut all: Vec<Job> = std::iter::once(&SETUP).chain(FAST).map(Job::Step).collect();
     if !fast {
         all.extend([Job::Image, Job::Reproducible]);
-        all.extend(SCENARIOS.iter().map(Job::Scenario));
+        let wanted = |s: &&Scenario| !s.only_by_name || name == Some(s.name);
+        all.extend(SCENARIOS.iter().filter(wanted).map(Job::Scenario));
     }
     let Some(name) = name else { return Ok(all) };
     let after = find(name).and_then(|scenario| scenario.after);
@@ -163,7 +164,7 @@ mod tests {
         let all = names(false, None);
         assert!(all.starts_with(&names(true, None)));
         assert_eq!(all[6..9], ["image", "reproducible", "harness"]);
-        assert!(all.contains(&"iso-uefi"));
+        assert!(all.contains(&"handover") && !all.contains(&"iso-uefi"));
     }
 
     #[test]
