@@ -82,6 +82,18 @@ pub fn partitions(disk: &Path) -> Result<Vec<Partition>> {
     parse_partitions(&json).with_context(|| format!("reading the partition table of {}", disk.display()))
 }
 
+/// The sector (of 512 bytes) of a disk file at which `content` starts; file systems of the size used here keep a small file
+/// together.
+///
+/// # Errors
+/// It is nowhere on the disk.
+pub fn find_sector(disk: &Path, content: &[u8]) -> Result<u64> {
+    let head = &content[..content.len().min(512)];
+    let bytes = fs::read(disk).with_context(|| format!("reading {}", disk.display()))?;
+    let sector = bytes.chunks(512).position(|sector| sector.starts_with(head));
+    sector.map(|sector| sector as u64).with_context(|| format!("the content is not on {}", disk.display()))
+}
+
 fn parse_partitions(json: &[u8]) -> Result<Vec<Partition>> {
     #[derive(Deserialize)]
     struct Dump {
@@ -139,8 +151,22 @@ fn copy_into_fat(image: &str, name: &str, content: &[u8]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Partition, make_disk, make_fat_volume, parse_partitions, partitions, put_on_stick};
+    use super::{
+        Partition, find_sector, make_disk, make_fat_volume, parse_partitions, partitions, put_on_stick,
+    };
     use crate::command::stdout_of;
+
+    #[test]
+    fn finds_where_a_file_lies() {
+        let dir = tempfile::tempdir().unwrap();
+        let volume = dir.path().join("volume");
+        make_fat_volume(&volume, "BROKEN", 4, &[("one", b"first"), ("two", b"second")]).unwrap();
+        let sector = find_sector(&volume, b"second").unwrap();
+        let bytes = std::fs::read(&volume).unwrap();
+        assert!(bytes[sector as usize * 512..].starts_with(b"second"));
+        let error = find_sector(&volume, b"third").unwrap_err();
+        assert_eq!(error.to_string(), format!("the content is not on {}", volume.display()));
+    }
 
     #[test]
     fn reads_a_table_in_bytes() {

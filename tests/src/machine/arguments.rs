@@ -66,13 +66,8 @@ impl Arguments {
         let Drive { id, .. } = drive;
         let read_only = if drive.read_only { ",readonly=on" } else { "" };
         // cache=unsafe: a machine that the harness kills leaves its writes in the host's page cache all the same.
-        self.pair(
-            "-drive",
-            &format!(
-                "if=none,id={id},format=raw,cache=unsafe,discard=unmap{read_only},file={}",
-                escape(&drive.file)
-            ),
-        );
+        let head = format!("if=none,id={id},format=raw,cache=unsafe,discard=unmap{read_only}");
+        self.pair("-drive", &format!("{head},{}", backing(drive)));
         let device = match &drive.attachment {
             Attachment::Disk { serial, sector_bytes } => format!(
                 "virtio-blk-pci,drive={id},serial={serial},logical_block_size={sector_bytes},physical_block_size={}",
@@ -83,6 +78,22 @@ impl Arguments {
         };
         self.pair("-device", &format!("{device}{}", boot_index(drive.boot_order)));
     }
+}
+
+/// The file behind a drive; with unreadable sectors, QEMU's fault injector between the two.
+fn backing(drive: &Drive) -> String {
+    let file = escape(&drive.file);
+    if drive.unreadable_sectors.is_empty() {
+        return format!("file={file}");
+    }
+    let faults = drive.unreadable_sectors.iter().enumerate().map(|(number, sector)| {
+        let rule = format!("file.inject-error.{number}");
+        format!(",{rule}.event=none,{rule}.iotype=read,{rule}.errno=5,{rule}.sector={sector}")
+    });
+    format!(
+        "file.driver=blkdebug,file.image.driver=file,file.image.filename={file}{}",
+        faults.collect::<String>()
+    )
 }
 
 fn boot_index(order: Option<u8>) -> String {
@@ -123,6 +134,21 @@ mod tests {
         assert!(text.contains("readonly=on,file=/t/a.iso -device ide-cd,drive=medium,bootindex=1"), "{text}");
         assert!(text.ends_with("-device virtio-net-pci,netdev=net0,mac=52:54:00:00:00:11"), "{text}");
         assert!(!text.contains("pflash"), "{text}");
+    }
+
+    #[test]
+    fn puts_the_fault_injector_before_a_file_with_unreadable_sectors() {
+        let machine = Machine::new("x").drive(Drive::disk("broken", "/t/b", "S").unreadable(&[7, 900]));
+        let text = text(&machine);
+        assert!(
+            text.contains(
+                "file.driver=blkdebug,file.image.driver=file,file.image.filename=/t/b,\
+                 file.inject-error.0.event=none,file.inject-error.0.iotype=read,file.inject-error.0.errno=5,\
+                 file.inject-error.0.sector=7,file.inject-error.1.event=none,file.inject-error.1.iotype=read,\
+                 file.inject-error.1.errno=5,file.inject-error.1.sector=900 "
+            ),
+            "{text}"
+        );
     }
 
     #[test]

@@ -48,35 +48,37 @@ pub struct Drive {
     pub boot_order: Option<u8>,
     /// Whether the host forbids writes.
     pub read_only: bool,
+    /// Sectors of 512 bytes that fail when they are read.
+    pub unreadable_sectors: Vec<u64>,
 }
 
 impl Drive {
     /// A virtio disk with 512-byte sectors.
     pub fn disk(id: &str, file: impl Into<PathBuf>, serial: &str) -> Self {
         let attachment = Attachment::Disk { serial: serial.to_owned(), sector_bytes: 512 };
-        Self { id: id.to_owned(), file: file.into(), attachment, boot_order: None, read_only: false }
+        Self::new(id, file.into(), attachment)
     }
 
     /// A CD, read-only.
     pub fn cd(id: &str, file: impl Into<PathBuf>) -> Self {
-        Self {
-            id: id.to_owned(),
-            file: file.into(),
-            attachment: Attachment::Cd,
-            boot_order: None,
-            read_only: true,
-        }
+        Self { read_only: true, ..Self::new(id, file.into(), Attachment::Cd) }
     }
 
     /// A USB stick, writable as sticks are.
     pub fn stick(id: &str, file: impl Into<PathBuf>) -> Self {
-        Self {
-            id: id.to_owned(),
-            file: file.into(),
-            attachment: Attachment::Stick,
-            boot_order: None,
-            read_only: false,
-        }
+        Self::new(id, file.into(), Attachment::Stick)
+    }
+
+    fn new(id: &str, file: PathBuf, attachment: Attachment) -> Self {
+        let id = id.to_owned();
+        Self { id, file, attachment, boot_order: None, read_only: false, unreadable_sectors: Vec::new() }
+    }
+
+    /// Makes sectors fail when they are read.
+    #[must_use]
+    pub fn unreadable(mut self, sectors: &[u64]) -> Self {
+        self.unreadable_sectors.extend(sectors);
+        self
     }
 
     /// Puts it into the boot order.

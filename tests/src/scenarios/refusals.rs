@@ -7,9 +7,10 @@ use super::install::fresh_dir;
 use super::{Context, Figures};
 use crate::cluster::{Changes, MAC, adapt};
 use crate::machine::{DirectKernel, Drive, Machine, Network};
-use crate::media::{make_disk, make_ext4_disk, make_fat_volume};
+use crate::media::{find_sector, make_disk, make_ext4_disk, make_fat_volume};
 use crate::serial::SerialLine;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use std::fs;
 use std::path::Path;
 
 /// Label of the volume the test image runs its script from.
@@ -23,6 +24,9 @@ const WITH_DATA: &str = "MS-EXT4-0001";
 const TOO_SMALL: &str = "MS-SMALL-0001";
 /// Drives that must not be written to.
 const WATCHED: [&str; 4] = ["empty1", "empty2", "ext4", "small"];
+
+/// Sector of the kernel that cannot be read, from its start: neither the first nor the last.
+const KERNEL_FAULT_SECTOR: u64 = 4096;
 
 /// How long the whole script may take.
 const CASES_WITHIN_SECS: u64 = 900;
@@ -164,9 +168,9 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "unreadable-config-medium",
-        cluster: Some(good),
-        arguments: PICK,
-        spoil: "break_volume",
+        cluster: None,
+        arguments: "metalstrap.disk=MS-EMPTY-0001 metalstrap.config=label:BROKEN",
+        spoil: "",
         exit: 4,
         code: "E_CONFIG_UNREADABLE",
     },
@@ -174,7 +178,7 @@ const CASES: &[Case] = &[
         name: "unreadable-medium",
         cluster: Some(good),
         arguments: PICK,
-        spoil: "break_file $LIVE/vmlinuz",
+        spoil: "unreadable $LIVE/vmlinuz",
         exit: 5,
         code: "E_MEDIUM_IO",
     },
@@ -229,11 +233,12 @@ fn machine(context: &Context, dir: &Path) -> Result<Machine> {
         .drive(Drive::disk("small", file("small"), TOO_SMALL))
         .drive(Drive::disk("scratch", file("scratch"), "MS-SCRATCH"))
         .drive(Drive::disk("testkit", file("testkit"), "MS-TESTKIT"))
+        .drive(broken_volume(context, &file("broken"))?)
         .drive(Drive::cd("medium", &context.image.iso))
         .network(Network::new(MAC));
     machine.serial_number = Some(MACHINE_SERIAL.to_owned());
     machine.limit_secs = 1500;
-    machine.allowed_signs = vec!["dev loop", "(loop"]; // what break_volume and break_file do
+    machine.allowed_signs = vec!["op 0x0:(READ)", "async page read"]; // of the broken volume; no other is read with errors
     machine.give_up_on = vec!["metalstrap: install complete", "metalstrap: cannot "];
     machine.kernel = Some(DirectKernel {
         kernel: context.image.live.join("vmlinuz"),
@@ -244,6 +249,15 @@ fn machine(context: &Context, dir: &Path) -> Result<Machine> {
                 .to_owned(),
     });
     Ok(machine)
+}
+
+/// A volume with a cluster file and a kernel that are there and cannot be read.
+fn broken_volume(context: &Context, file: &Path) -> Result<Drive> {
+    let cluster = adapt(&context.single, Changes::node("master-1"))?;
+    let kernel = fs::read(context.image.live.join("vmlinuz")).context("reading the kernel")?;
+    make_fat_volume(file, "BROKEN", 32, &[("cluster.toml", cluster.as_bytes()), ("vmlinuz", &kernel)])?;
+    let sectors = [find_sector(file, cluster.as_bytes())?, find_sector(file, &kernel)? + KERNEL_FAULT_SECTOR];
+    Ok(Drive::disk("broken", file, "MS-BROKEN").unreadable(&sectors))
 }
 
 /// The script the guest runs. Each case gets its own kernel command line, config volume and spoilt files.

@@ -19,24 +19,12 @@ replace() {
 	undo="$2 $undo"
 }
 
-# break_volume: the medium with the case's cluster file fails when it is read.
-break_volume() {
-	truncate -s 4K "/run/cases/$count.img"
-	blockdev --flushbufs "$loop"
-}
-
-# break_file FILE: FILE has its length, and fails when it is read.
-break_file() {
+# unreadable FILE: FILE has its length, and fails when it is read.
+unreadable() {
 	mkdir -p "/run/cases/$count/broken"
-	truncate -s 24M "/run/cases/$count/broken.img"
-	mkfs.vfat "/run/cases/$count/broken.img" >/dev/null
-	mount -o loop "/run/cases/$count/broken.img" "/run/cases/$count/broken"
+	mount -t vfat -o ro /dev/disk/by-label/BROKEN "/run/cases/$count/broken"
 	undo="/run/cases/$count/broken $undo"
-	cp "$1" "/run/cases/$count/broken/file"
-	sync
-	truncate -s 1M "/run/cases/$count/broken.img"
-	echo 3 >/proc/sys/vm/drop_caches
-	replace "/run/cases/$count/broken/file" "$1"
+	replace "/run/cases/$count/broken/${1##*/}" "$1"
 }
 
 # begin NAME yes|no ARGUMENTS: a volume with the case's cluster file, and a kernel command line.
