@@ -39,7 +39,7 @@ struct Case {
     cluster: Option<fn(String) -> String>,
     /// Further kernel arguments.
     arguments: &'static str,
-    /// Shell lines that spoil something; `writable DIR` makes a folder writable for this case.
+    /// Shell command that spoils something; `writable DIR` makes a folder writable for this case.
     spoil: &'static str,
     /// Exit code.
     exit: u8,
@@ -55,12 +55,19 @@ fn good(cluster: String) -> String {
 const PICK: &str = "metalstrap.disk=MS-EMPTY-0001";
 
 const CASES: &[Case] = &[
-    Case { name: "no-cluster-file", cluster: None, arguments: "", spoil: "", exit: 2, code: "E_CONFIG_NONE" },
+    Case {
+        name: "no-cluster-file",
+        cluster: None,
+        arguments: "",
+        spoil: "true",
+        exit: 2,
+        code: "E_CONFIG_NONE",
+    },
     Case {
         name: "malformed-cluster-file",
         cluster: Some(|cluster| cluster + "\n[[nodes\n"),
         arguments: PICK,
-        spoil: "",
+        spoil: "true",
         exit: 2,
         code: "E_TOML_SYNTAX",
     },
@@ -68,7 +75,7 @@ const CASES: &[Case] = &[
         name: "misspelt-key",
         cluster: Some(|cluster| cluster.replace("hostname =", "hostnam =")),
         arguments: PICK,
-        spoil: "",
+        spoil: "true",
         exit: 2,
         code: "E_KEY_UNKNOWN",
     },
@@ -76,7 +83,7 @@ const CASES: &[Case] = &[
         name: "no-matching-node",
         cluster: Some(|cluster| cluster.replace(MAC, "52:54:00:00:00:99")),
         arguments: PICK,
-        spoil: "",
+        spoil: "true",
         exit: 2,
         code: "E_NODE_NONE",
     },
@@ -88,7 +95,7 @@ const CASES: &[Case] = &[
                    address = \"10.0.0.21\"\n"
         }),
         arguments: PICK,
-        spoil: "",
+        spoil: "true",
         exit: 2,
         code: "E_NODE_AMBIGUOUS",
     },
@@ -96,7 +103,7 @@ const CASES: &[Case] = &[
         name: "no-such-disk",
         cluster: Some(good),
         arguments: "metalstrap.disk=MS-ABSENT",
-        spoil: "",
+        spoil: "true",
         exit: 3,
         code: "E_DISK_NO_MATCH",
     },
@@ -104,7 +111,7 @@ const CASES: &[Case] = &[
         name: "two-empty-disks",
         cluster: Some(good),
         arguments: "",
-        spoil: "",
+        spoil: "true",
         exit: 3,
         code: "E_DISK_AMBIGUOUS",
     },
@@ -112,7 +119,7 @@ const CASES: &[Case] = &[
         name: "disk-with-data",
         cluster: Some(good),
         arguments: "metalstrap.disk=MS-EXT4-0001",
-        spoil: "",
+        spoil: "true",
         exit: 3,
         code: "E_DISK_HAS_DATA",
     },
@@ -120,7 +127,7 @@ const CASES: &[Case] = &[
         name: "disk-too-small",
         cluster: Some(good),
         arguments: "metalstrap.disk=MS-SMALL-0001",
-        spoil: "",
+        spoil: "true",
         exit: 3,
         code: "E_DISK_TOO_SMALL",
     },
@@ -130,7 +137,7 @@ const CASES: &[Case] = &[
             cluster.replace("role = \"master\"", "role = \"master\"\nmemory_min_mib = 16384")
         }),
         arguments: PICK,
-        spoil: "",
+        spoil: "true",
         exit: 3,
         code: "E_MEMORY_TOO_SMALL",
     },
@@ -138,7 +145,7 @@ const CASES: &[Case] = &[
         name: "artefact-missing",
         cluster: Some(good),
         arguments: PICK,
-        spoil: "writable $ARTIFACTS; rm $ARTIFACTS/kube-vip*",
+        spoil: "writable $ARTIFACTS && rm $ARTIFACTS/kube-vip*",
         exit: 5,
         code: "E_ARTEFACT_MISSING",
     },
@@ -146,7 +153,7 @@ const CASES: &[Case] = &[
         name: "artefact-truncated",
         cluster: Some(good),
         arguments: PICK,
-        spoil: "writable $ARTIFACTS; truncate -s -1 $ARTIFACTS/kube-vip*",
+        spoil: "writable $ARTIFACTS && truncate -s -1 $ARTIFACTS/kube-vip*",
         exit: 5,
         code: "E_ARTEFACT_LENGTH",
     },
@@ -154,7 +161,7 @@ const CASES: &[Case] = &[
         name: "artefact-altered",
         cluster: Some(good),
         arguments: PICK,
-        spoil: "writable $ARTIFACTS; printf X | dd of=$(echo $ARTIFACTS/kube-vip*) bs=1 seek=100 conv=notrunc",
+        spoil: "writable $ARTIFACTS && printf X | dd of=$(echo $ARTIFACTS/kube-vip*) bs=1 seek=100 conv=notrunc",
         exit: 5,
         code: "E_ARTEFACT_HASH",
     },
@@ -162,7 +169,7 @@ const CASES: &[Case] = &[
         name: "root-image-truncated",
         cluster: Some(good),
         arguments: PICK,
-        spoil: "head -c 1000000 $LIVE/root.squashfs >/run/cases/short; replace /run/cases/short $LIVE/root.squashfs",
+        spoil: "head -c 1000000 $LIVE/root.squashfs >/run/cases/short && replace /run/cases/short $LIVE/root.squashfs",
         exit: 5,
         code: "E_ARTEFACT_LENGTH",
     },
@@ -170,7 +177,7 @@ const CASES: &[Case] = &[
         name: "unreadable-config-medium",
         cluster: None,
         arguments: "metalstrap.disk=MS-EMPTY-0001 metalstrap.config=label:BROKEN",
-        spoil: "",
+        spoil: "true",
         exit: 4,
         code: "E_CONFIG_UNREADABLE",
     },
@@ -255,7 +262,8 @@ fn machine(context: &Context, dir: &Path) -> Result<Machine> {
 fn broken_volume(context: &Context, file: &Path) -> Result<Drive> {
     let cluster = adapt(&context.single, Changes::node("master-1"))?;
     let kernel = fs::read(context.image.live.join("vmlinuz")).context("reading the kernel")?;
-    make_fat_volume(file, "BROKEN", 32, &[("cluster.toml", cluster.as_bytes()), ("vmlinuz", &kernel)])?;
+    // The kernel first: near the start of the volume udev itself would stumble, and the volume would have no label.
+    make_fat_volume(file, "BROKEN", 32, &[("vmlinuz", &kernel), ("cluster.toml", cluster.as_bytes())])?;
     let sectors = [find_sector(file, cluster.as_bytes())?, find_sector(file, &kernel)? + KERNEL_FAULT_SECTOR];
     Ok(Drive::disk("broken", file, "MS-BROKEN").unreadable(&sectors))
 }
@@ -266,7 +274,7 @@ fn script() -> String {
     for case in CASES {
         let config = if case.cluster.is_some() { "yes" } else { "no" };
         text.push_str(&format!(
-            "begin {name} {config} '{arguments}'\n{spoil}\nfinish {name}\n",
+            "begin {name} {config} '{arguments}'\n{spoil} || spoilt=no\nfinish {name}\n",
             name = case.name,
             arguments = case.arguments,
             spoil = case.spoil,

@@ -9,27 +9,27 @@ dd if=/dev/zero of=/dev/disk/by-label/SCRATCH bs=512 count=1 seek=2048 conv=notr
 # writable DIR: what is changed in DIR is gone after the case.
 writable() {
 	mkdir -p "/run/cases/$count/upper" "/run/cases/$count/work"
-	mount -t overlay -o "lowerdir=$1,upperdir=/run/cases/$count/upper,workdir=/run/cases/$count/work" case "$1"
+	mount -t overlay -o "lowerdir=$1,upperdir=/run/cases/$count/upper,workdir=/run/cases/$count/work" case "$1" || return 1
 	undo="$1 $undo"
 }
 
 # replace NEW OLD: reads of OLD give NEW until the case is over.
 replace() {
-	mount --bind "$1" "$2"
+	mount --bind "$1" "$2" || return 1
 	undo="$2 $undo"
 }
 
 # unreadable FILE: FILE has its length, and fails when it is read.
 unreadable() {
 	mkdir -p "/run/cases/$count/broken"
-	mount -t vfat -o ro /dev/disk/by-label/BROKEN "/run/cases/$count/broken"
+	mount -t vfat -o ro /dev/disk/by-label/BROKEN "/run/cases/$count/broken" || return 1
 	undo="/run/cases/$count/broken $undo"
 	replace "/run/cases/$count/broken/${1##*/}" "$1"
 }
 
 # begin NAME yes|no ARGUMENTS: a volume with the case's cluster file, and a kernel command line.
 begin() {
-	count=$((count + 1)) undo=''
+	count=$((count + 1)) undo='' spoilt=yes
 	loop=''
 	if [ "$2" = yes ]; then
 		truncate -s 4M "/run/cases/$count.img"
@@ -47,10 +47,15 @@ begin() {
 	replace "/run/cases/$count/cmdline" /proc/cmdline
 }
 
+# finish NAME: runs the installer, unless what should be spoilt could not be: it would install.
 finish() {
-	timeout 120 metalstrap install --unattended >"/run/cases/$count/output" 2>&1
-	status=$?
-	sed "s/^/CASE $1 | /" "/run/cases/$count/output"
+	if [ "$spoilt" = yes ]; then
+		timeout 120 metalstrap install --unattended >"/run/cases/$count/output" 2>&1
+		status=$?
+	else
+		status='not run, nothing was spoilt'
+	fi
+	[ ! -e "/run/cases/$count/output" ] || sed "s/^/CASE $1 | /" "/run/cases/$count/output"
 	echo "CASE $1 exit $status"
 	for place in $undo; do umount "$place"; done
 	[ -z "$loop" ] || losetup --detach "$loop"
