@@ -99,6 +99,8 @@ codes! {
     FeatureCni "E_FEATURE_CNI" "A feature that the container network of this cluster does not have.";
     FeaturePool "E_FEATURE_POOL" "A pool of MetalLB that is not inside one of `networks.cluster.pools`, or ends before it starts.";
     FeatureAddress "E_FEATURE_ADDRESS" "A feature that needs addresses of others and has none, or has one that is a node of this cluster.";
+    CheckUnknown "E_CHECK_UNKNOWN" "A preflight check to be left out that does not exist.";
+    CheckNeeded "E_CHECK_NEEDED" "A preflight check that cannot be left out: it protects data, or the install could not end without it.";
     SecretTwice "E_SECRET_TWICE" "A secret that is both in the cluster file and in the secrets file.";
     SecretShared "E_SECRET_SHARED" "`agent_token` equals `server_token`: every worker would hold the key to the control plane.";
     PinEmpty "E_PIN_EMPTY" "A pin that nobody has filled yet: `cargo xtask pins update` does.";

@@ -14,6 +14,7 @@ mod format;
 pub mod node;
 mod path;
 pub mod pins;
+pub mod preflight;
 pub mod profile;
 pub mod reference;
 pub mod secret;

@@ -121,7 +121,7 @@ pub fn render_cluster_file_page() -> String {
 }
 
 /// The tables of the cluster file in the order of the page, each with its type.
-const SECTIONS: [(&str, &str); 16] = [
+const SECTIONS: [(&str, &str); 17] = [
     ("`[cluster]`", "ClusterTable"),
     ("`[networks]`", "NetworksTable"),
     ("`[networks.cluster]`", "ClusterNetwork"),
@@ -133,6 +133,7 @@ const SECTIONS: [(&str, &str); 16] = [
     ("`[features.kube_vip_bgp]`", "KubeVipBgp"),
     ("`[firewall]`", "FirewallTable"),
     ("`[[firewall.flows]]`", "OperatorFlow"),
+    ("`[preflight]`", "PreflightTable"),
     ("`[secrets]`", "SecretsTable"),
     ("`[profiles.master]`, `[profiles.worker]`, `[profiles.proxy]`", "ProfileV1"),
     ("`[[nodes]]`", "NodeEntry"),

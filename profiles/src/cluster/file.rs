@@ -38,6 +38,9 @@ pub struct ClusterFileV1 {
     /// What passes the firewalls of the nodes beyond what roles and container network need.
     #[serde(default, skip_serializing_if = "FirewallTable::is_default")]
     pub firewall: FirewallTable,
+    /// The checks that are made before an install.
+    #[serde(default, skip_serializing_if = "PreflightTable::is_default")]
+    pub preflight: PreflightTable,
     /// Join tokens. Better kept in `secrets.toml` beside the cluster file, which has `version = 1` and this same table.
     #[serde(default)]
     pub secrets: SecretsTable,
@@ -180,6 +183,22 @@ pub struct FirewallTable {
     /// Flows to add, one table each.
     #[serde(default)]
     pub flows: Vec<OperatorFlow>,
+}
+
+/// The checks that are made before an install.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PreflightTable {
+    /// Ids of checks to leave out, on every node; the install record names them. What protects data cannot be left out. The ids are in
+    /// docs/reference/preflight-checks.md. Example: `["network.speed"]`.
+    #[serde(default)]
+    pub skip: Vec<String>,
+}
+
+impl PreflightTable {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl FirewallTable {

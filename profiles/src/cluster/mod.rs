@@ -131,6 +131,11 @@ impl Cluster {
         self.file.nodes.iter().map(|node| node.hostname.as_str())
     }
 
+    /// Preflight checks that are left out, by id.
+    pub fn skipped_checks(&self) -> &[String] {
+        &self.file.preflight.skip
+    }
+
     /// How machines are recognised, in the order of the file.
     pub fn identities(&self) -> Vec<NodeIdentity> {
         let identity = |node: &NodeEntry| NodeIdentity {

@@ -9,6 +9,7 @@ mod findings;
 mod flows;
 mod identity;
 mod kubernetes;
+mod preflight;
 mod ranges;
 mod roles;
 mod tokens;
@@ -47,6 +48,7 @@ const GROUPS: &[fn(&View<'_>, &mut Findings<'_, '_>)] = &[
     flows::ends,
     flows::sources,
     flows::risks,
+    preflight::skips,
 ];
 
 /// Runs every rule.

@@ -2,7 +2,8 @@
 
 use crate::check::Checked;
 use crate::cluster::file::{
-    AdminTable, ClusterNetwork, ClusterTable, DmzNetwork, NodeEntry, ProfilesTable, SecretsTable,
+    AdminTable, ClusterNetwork, ClusterTable, DmzNetwork, NodeEntry, PreflightTable, ProfilesTable,
+    SecretsTable,
 };
 use crate::cluster::resolve;
 use crate::document::Document;
@@ -27,6 +28,7 @@ pub(in crate::cluster) struct View<'v> {
     pub(super) secrets: Option<SecretsTable>,
     pub(super) profiles: Option<ProfilesTable>,
     pub(super) features: Option<Features>,
+    pub(super) preflight: Option<PreflightTable>,
     /// The flows that could be read, with where they are written.
     pub(super) flows: Vec<(KeyPath, OperatorFlow)>,
     pub(super) nodes: Vec<NodeView>,
@@ -107,6 +109,7 @@ impl<'v> View<'v> {
             secrets: part(checked, &KeyPath::of("secrets")),
             profiles: part(checked, &KeyPath::of("profiles")),
             features: part(checked, &KeyPath::of("features")),
+            preflight: part(checked, &KeyPath::of("preflight")),
             flows: flows(checked),
             nodes,
             complete,
