@@ -11,6 +11,7 @@ pub mod disk;
 mod document;
 pub mod firewall;
 mod format;
+pub mod network;
 pub mod node;
 mod path;
 pub mod pins;
