@@ -3,7 +3,7 @@
 use crate::failure::CommandResult;
 use crate::{host, machines};
 use ::tests::machine::Firmware;
-use ::tests::scenarios::{Figures, Image, IsoBoot, install_from_iso};
+use ::tests::scenarios::{Example, Figures, Image, IsoBoot, install_from_iso};
 use anyhow::{Context, Result};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde_json::json;
@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> CommandResult {
     rows.push(row("plan of a master", plan_millis()?, "ms", None));
     let context = machines::context(image)?;
     let kvm = context.accel == ::tests::accel::Accel::Kvm;
-    let boot = IsoBoot { firmware: Firmware::Bios, name: "bench" };
+    let boot = IsoBoot { firmware: Firmware::Bios, name: "bench", example: Example::Single };
     let (figures, report) = install_from_iso(&context, boot, &mut |_| Ok(()))?;
     rows.extend(durations(&figures, kvm));
     println!("{}", table(&rows));

@@ -3,7 +3,7 @@
 use crate::failure::{CommandResult, UNKNOWN, failure};
 use crate::{host, machines};
 use ::tests::machine::Firmware;
-use ::tests::scenarios::{IsoBoot, install_from_iso};
+use ::tests::scenarios::{Example, IsoBoot, install_from_iso};
 use anyhow::{Result, ensure};
 use std::path::PathBuf;
 
@@ -50,11 +50,17 @@ pub fn run(args: &Args) -> CommandResult {
         context.work.display()
     );
     let keep = args.keep;
-    let (figures, report) = install_from_iso(&context, IsoBoot { firmware, name: "demo" }, &mut |port| {
-        eprintln!("\nThe health report of the node, by `metalstrap status --url http://127.0.0.1:{port}`:\n");
-        show_status(port)?;
-        if keep { wait_for_enter(port) } else { Ok(()) }
-    })?;
+    let (figures, report) = install_from_iso(
+        &context,
+        IsoBoot { firmware, name: "demo", example: Example::Single },
+        &mut |port| {
+            eprintln!(
+                "\nThe health report of the node, by `metalstrap status --url http://127.0.0.1:{port}`:\n"
+            );
+            show_status(port)?;
+            if keep { wait_for_enter(port) } else { Ok(()) }
+        },
+    )?;
     ensure!(report.node.k3s_double == double, "the node runs another k3s than the image has");
     if double {
         warn_of_double();

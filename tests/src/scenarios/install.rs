@@ -8,7 +8,7 @@ use crate::machine::{Drive, Firmware, Machine, Network, Vm, free_port};
 use crate::media::{make_disk, make_fat_volume, put_on_stick};
 use crate::phases::finished_phases;
 use anyhow::{Context as _, Result, bail, ensure};
-use report::Report;
+use report::{Report, State};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -51,16 +51,38 @@ pub struct IsoBoot {
     pub firmware: Firmware,
     /// Name of the machine and its folder.
     pub name: &'static str,
+    /// The shipped example whose `master-1` the machine becomes.
+    pub example: Example,
+}
+
+/// A shipped example cluster file.
+#[derive(Clone, Copy, Debug)]
+pub enum Example {
+    /// One master.
+    Single,
+    /// Three masters, the first of which forms the cluster and has to hold the API VIP.
+    Ha,
 }
 
 pub(super) fn iso_bios(context: &Context) -> Result<Figures> {
-    let boot = IsoBoot { firmware: Firmware::Bios, name: "iso-bios" };
+    let boot = IsoBoot { firmware: Firmware::Bios, name: "iso-bios", example: Example::Single };
     install_from_iso(context, boot, &mut nothing).map(|(figures, _)| figures)
 }
 
 pub(super) fn iso_uefi(context: &Context) -> Result<Figures> {
-    let boot = IsoBoot { firmware: Firmware::Uefi, name: "iso-uefi" };
-    install_from_iso(context, boot, &mut nothing).map(|(figures, _)| figures)
+    let boot = IsoBoot { firmware: Firmware::Uefi, name: "iso-uefi", example: Example::Ha };
+    install_from_iso(context, boot, &mut ensure_vip).map(|(figures, _)| figures)
+}
+
+/// The node holds the API VIP, and the API answers there.
+fn ensure_vip(port: u16) -> Result<()> {
+    let (report, _) = health::report(port)?;
+    for id in ["vip.local", "vip.reach"] {
+        let check = report.checks.iter().find(|check| check.id == id);
+        let check = check.with_context(|| format!("the report has no {id}"))?;
+        ensure!(check.state == State::Ok, "{id} is {}: {}", check.state, check.message);
+    }
+    Ok(())
 }
 
 /// Looks at the healthy node, which still runs; gets the loopback port of its health agent.
@@ -77,7 +99,11 @@ pub(super) fn nothing(_: u16) -> Result<()> {
 /// Anything that is not as it should be; evidence is in the scenario's folder.
 pub fn install_from_iso(context: &Context, boot: IsoBoot, inspect: Inspect<'_>) -> Result<(Figures, Report)> {
     let dir = fresh_dir(context, boot.name)?;
-    let cluster = adapt(&context.single, Changes::node("master-1"))?;
+    let example = match boot.example {
+        Example::Single => &context.single,
+        Example::Ha => &context.ha,
+    };
+    let cluster = adapt(example, Changes::node("master-1"))?;
     let secrets = secrets();
     let files: [(&str, &[u8]); 2] =
         [("cluster.toml", cluster.as_bytes()), ("secrets.toml", secrets.as_bytes())];

@@ -9,7 +9,7 @@ mod pxe;
 mod refusals;
 mod self_test;
 
-pub use install::{Inspect, IsoBoot, install_from_iso};
+pub use install::{Example, Inspect, IsoBoot, install_from_iso};
 
 use crate::accel::Accel;
 use crate::machine::Echo;
@@ -92,7 +92,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "iso-uefi",
-        shows: "ISO on a USB stick with the cluster file on it, UEFI: install, reboot, healthy",
+        shows: "ISO on a USB stick with the cluster file on it, UEFI: first of three masters, healthy, holds the API VIP",
         after: None,
         only_by_name: true,
         run: install::iso_uefi,
@@ -115,7 +115,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "refusals",
         shows: "bad input: its code, its exit code, and no write to any disk",
         after: None,
-        only_by_name: true,
+        only_by_name: false,
         run: refusals::run,
     },
 ];

@@ -98,7 +98,7 @@ pub fn run(args: &Args) -> CommandResult {
         summary.add(job.name(), result, secs);
         eprintln!("[{}/{}] {} took {secs:.1} s", index + 1, jobs.len(), job.name());
     }
-    println!("\n{}", summary.table());
+    println!("\n{}{}", summary.failures(), summary.table());
     println!("{}", summary.last_line());
     // Told in full above, and nothing may follow the last line; the exit code is what is left to give.
     if summary.failed() == 0 { Ok(()) } else { Err(failure(UNKNOWN, "")) }

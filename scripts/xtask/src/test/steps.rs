@@ -3,6 +3,7 @@
 use super::summary::{Counts, parse_test_result};
 use crate::host;
 use anyhow::{Context, Result, ensure};
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -88,27 +89,59 @@ fn runner_variable() -> Result<String> {
     Ok(format!("CARGO_TARGET_{}_RUNNER", triple.to_uppercase().replace('-', "_")))
 }
 
-/// Runs a command, shows what it prints, and adds up what cargo counts.
+/// Runs a command, shows what it prints on both channels, and adds up what cargo counts.
 fn counted(mut command: Command) -> Result<(Counts, bool)> {
-    let mut child = command.stdout(Stdio::piped()).spawn().context("starting cargo")?;
-    let mut counts = Counts::default();
-    if let Some(stdout) = child.stdout.take() {
-        for line in BufReader::new(stdout).split(b'\n') {
-            let line = line.context("reading what cargo prints")?;
-            let line = String::from_utf8_lossy(&line);
-            eprintln!("{line}");
-            if let Some(more) = parse_test_result(&line) {
-                counts.passed += more.passed;
-                counts.failed += more.failed;
-            }
+    let (reader, writer) = std::io::pipe().context("making a pipe")?;
+    command.stdout(writer.try_clone().context("making a pipe")?).stderr(writer);
+    let mut child = command.spawn().context("starting cargo")?;
+    drop(command); // it holds the ends that are written to
+    let mut tally = Tally::default();
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = line.context("reading what cargo prints")?;
+        let line = String::from_utf8_lossy(&line);
+        eprintln!("{line}");
+        tally.line(&line);
+    }
+    Ok((tally.counts, child.wait()?.success()))
+}
+
+/// Lines told again of a test program that failed.
+const TOLD_AGAIN: usize = 60;
+
+/// What has been counted, and what the test program that runs now has printed.
+#[derive(Default)]
+struct Tally {
+    counts: Counts,
+    program: VecDeque<String>,
+    counted: u64,
+}
+
+impl Tally {
+    fn line(&mut self, line: &str) {
+        if line.starts_with("     Running ") || line.starts_with("   Doc-tests ") {
+            self.program.clear();
+            self.counted = 0;
+        }
+        self.program.push_back(line.to_owned());
+        if self.program.len() > TOLD_AGAIN {
+            self.program.pop_front();
+        }
+        if let Some(more) = parse_test_result(line) {
+            self.counts.passed += more.passed;
+            self.counts.failed += more.failed;
+            self.counted += more.failed;
+        }
+        if line.starts_with("error: test failed") || line.starts_with("error: doctest failed") {
+            // A program with a harness of its own, or one that was killed, gives no count.
+            self.counts.failed += u64::from(self.counted == 0);
+            self.counts.told_again.extend(self.program.drain(..));
         }
     }
-    Ok((counts, child.wait()?.success()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{counted, runner_variable, starts_as_shell};
+    use super::{Tally, counted, runner_variable, starts_as_shell};
     use crate::host;
 
     #[test]
@@ -118,6 +151,23 @@ mod tests {
         command.args(["-c", &format!("echo '{result}'; echo '{result}'; exit 1")]);
         let (counts, ok) = counted(command).unwrap();
         assert_eq!((counts.passed, counts.failed, ok), (4, 2, false));
+    }
+
+    #[test]
+    fn tells_again_only_what_failed_and_counts_a_program_without_a_count() {
+        let mut tally = Tally::default();
+        let lines = "     Running tests/a.rs\ntest result: ok. 2 passed; 0 failed; 0 ignored\n     Running tests/b.rs\nhole in the wall\n\
+                     error: test failed, to rerun pass `-p tests --test b`";
+        lines.lines().for_each(|line| tally.line(line));
+        assert_eq!((tally.counts.passed, tally.counts.failed), (2, 1));
+        assert_eq!(
+            tally.counts.told_again,
+            [
+                "     Running tests/b.rs",
+                "hole in the wall",
+                "error: test failed, to rerun pass `-p tests --test b`"
+            ]
+        );
     }
 
     #[test]

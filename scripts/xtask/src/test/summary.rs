@@ -12,6 +12,8 @@ pub struct Counts {
     pub failed: u64,
     /// What was not looked at, and why; empty when all was.
     pub not_looked_at: String,
+    /// Last lines of what failed, for the end of the run.
+    pub told_again: Vec<String>,
 }
 
 impl Counts {
@@ -50,7 +52,8 @@ impl Summary {
             Err(error) => {
                 let text = format!("{error:#}");
                 let first = text.lines().next().unwrap_or_default().to_owned();
-                (Counts { failed: 1, ..Counts::default() }, first)
+                let told_again = text.lines().map(str::to_owned).collect();
+                (Counts { failed: 1, told_again, ..Counts::default() }, first)
             }
         };
         self.rows.push(Row { name, counts, note, secs });
@@ -84,6 +87,12 @@ impl Summary {
         table.trim_fmt()
     }
 
+    /// What failed, told again: a log that was cut at its beginning still shows why.
+    pub fn failures(&self) -> String {
+        let failed = self.rows.iter().filter(|row| row.counts.failed > 0);
+        failed.map(|row| format!("FAILED {}:\n{}\n\n", row.name, row.counts.told_again.join("\n"))).collect()
+    }
+
     /// `N passed, N failed`.
     pub fn last_line(&self) -> String {
         let passed: u64 = self.rows.iter().map(|row| row.counts.passed).sum();
@@ -99,7 +108,7 @@ pub fn parse_test_result(line: &str) -> Option<Counts> {
             .find_map(|part| part.trim().strip_suffix(word))
             .and_then(|number| number.trim().parse().ok())
     };
-    Some(Counts { passed: number("passed")?, failed: number("failed")?, not_looked_at: String::new() })
+    Some(Counts { passed: number("passed")?, failed: number("failed")?, ..Counts::default() })
 }
 
 #[cfg(test)]
@@ -114,6 +123,10 @@ mod tests {
         summary.add("dependencies", Ok(Counts::none("cargo-deny is not installed")), 0.1);
         summary.add("format", Ok(Counts::one()), 1.0);
         assert_eq!(summary.last_line(), "41 passed, 3 failed");
+        assert_eq!(
+            summary.failures(),
+            "FAILED tests:\n\n\nFAILED iso-bios:\nmachine `iso-bios`: no marker\nmore\n\n"
+        );
         assert_eq!(
             summary.table(),
             [
