@@ -4,6 +4,7 @@
 
 pub mod apply;
 pub mod cli;
+pub mod codes;
 pub mod config_source;
 pub mod console;
 pub mod disks;

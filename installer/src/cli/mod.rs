@@ -2,9 +2,11 @@
 //!
 //! To add a command: one `pub mod` line, one variant of [`Command`], one line in [`dispatch`].
 
+use crate::codes::advise;
 use crate::config_source::read_kernel_args;
 use crate::exit::{ExitCode, ExitWith, Failure};
 use crate::inventory::escape_json;
+use crate::refusal::Refusal;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::io::{IsTerminal, Write};
 use sysio::sysfs::SysRoot;
@@ -167,7 +169,11 @@ fn start_logging() {
     drop(logging);
 }
 
-/// The one place where an error is shown.
+/// The one place where an error is shown. A refusal comes with its probable cause and the next action.
 fn print_failure(failure: &Failure) {
     eprintln!("metalstrap: {:#}", failure.error);
+    if let Some(refusal) = failure.error.downcast_ref::<Refusal>() {
+        let advice = advise(refusal.code, &refusal.message);
+        eprintln!("probable cause: {}\nnext: {}", advice.cause, advice.action);
+    }
 }

@@ -1,5 +1,6 @@
 //! The lines of the contract. Pure.
 
+use crate::codes::Advice;
 use crate::exit::ExitCode;
 use crate::inventory::sanitise;
 use crate::refusal::Refusal;
@@ -26,6 +27,15 @@ pub fn render_refused(refusal: &Refusal) -> Vec<String> {
     std::iter::once(head)
         .chain(refusal.details.iter().map(|line| format!("metalstrap:   {}", sanitise(line))))
         .collect()
+}
+
+/// What failed, why it probably did, and what to do next.
+pub fn render_advice(step: &str, advice: &Advice) -> Vec<String> {
+    vec![
+        format!("metalstrap: failed step: {}", sanitise(step)),
+        format!("metalstrap: probable cause: {}", advice.cause),
+        format!("metalstrap: next: {}", advice.action),
+    ]
 }
 
 /// The last line of a program that failed.
@@ -64,6 +74,19 @@ mod tests {
         assert_eq!(render_installed("/dev/vda"), "metalstrap: install complete on /dev/vda, rebooting");
         let handover = "metalstrap: handing over to the system installed on /dev/vda, nothing written";
         assert_eq!(render_handover("/dev/vda"), handover);
+    }
+
+    #[test]
+    fn advice_names_step_cause_and_next_action() {
+        let advice = Advice { cause: "a bad stick", action: "take another" };
+        assert_eq!(
+            render_advice("check-medium (phase preflight)", &advice),
+            [
+                "metalstrap: failed step: check-medium (phase preflight)",
+                "metalstrap: probable cause: a bad stick",
+                "metalstrap: next: take another"
+            ]
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ mod progress;
 mod screen;
 
 pub use lines::{
-    render_done, render_handover, render_installed, render_phase, render_refused, render_stopped,
-    render_warning,
+    render_advice, render_done, render_handover, render_installed, render_phase, render_refused,
+    render_stopped, render_warning,
 };
 pub use progress::Progress;
 pub use screen::{Lines, MachineScreen, Recorder};

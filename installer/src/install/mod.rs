@@ -10,11 +10,12 @@ pub use medium::{Medium, read_medium};
 pub use outcome::{OUTCOME_PATH, OUTCOME_SCHEMA, Outcome};
 
 use crate::apply::{ApplyFailure, Sources, apply_plan};
+use crate::codes::advise;
 use crate::config_source::{
     FoundConfig, KernelArgs, LiveWorld, Mode, SECRETS_NAME, find_config, load_found, read_kernel_args,
 };
 use crate::console::{
-    Lines, render_handover, render_installed, render_refused, render_stopped, render_warning,
+    Lines, render_advice, render_handover, render_installed, render_refused, render_stopped, render_warning,
 };
 use crate::disks::{DiskOverrides, TargetDisk, choose_disk};
 use crate::exit::ExitCode;
@@ -77,18 +78,41 @@ impl Stop {
             }
         }
     }
+
+    /// What was being done: a step of the plan, or one of those before there is a plan.
+    fn step(&self, before: Stage) -> String {
+        match self {
+            Self::Refused(_) => before.0.to_owned(),
+            Self::Failed(failure) => format!("{} (phase {})", failure.step, failure.phase),
+        }
+    }
+}
+
+/// What an install is doing before there is a plan; a failure there names it.
+#[derive(Clone, Copy, Debug)]
+struct Stage(&'static str);
+
+impl Stage {
+    /// The next thing begins: a gerund with its object.
+    fn enter(&mut self, doing: &'static str) {
+        tracing::debug!(doing, "install");
+        self.0 = doing;
+    }
 }
 
 /// Runs the install and says on the screen how it ended; the same stands in [`OUTCOME_PATH`].
 pub fn run_install(options: &Options, screen: &mut dyn Lines, ask: &mut dyn FnMut(&str) -> bool) -> ExitCode {
-    let ended = install(options, screen, ask);
+    let mut stage = Stage("reading the kernel arguments");
+    let ended = install(options, screen, ask, &mut stage);
     let outcome = match &ended {
         Ok(outcome) => outcome.clone(),
         Err(stop) => {
-            let refusal = stop.refusal();
+            let (refusal, step) = (stop.refusal(), stop.step(stage));
+            let advice = advise(refusal.code, &refusal.message);
             render_refused(&refusal).iter().for_each(|line| screen.line(line));
+            render_advice(&step, &advice).iter().for_each(|line| screen.line(line));
             screen.line(&render_stopped(refusal.exit));
-            Outcome::refused(&refusal)
+            Outcome::refused(&refusal, step, advice)
         }
     };
     if let Err(error) = outcome.write() {
@@ -107,6 +131,7 @@ fn install(
     options: &Options,
     screen: &mut dyn Lines,
     ask: &mut dyn FnMut(&str) -> bool,
+    stage: &mut Stage,
 ) -> Result<Outcome, Stop> {
     let args = merged_args(options)?;
     args.warnings.iter().for_each(|warning| screen.line(&render_warning(warning)));
@@ -114,18 +139,26 @@ fn install(
         screen.line("metalstrap: waiting, nothing is installed in this mode");
         return Ok(Outcome::waiting());
     }
+    stage.enter("looking at the machine");
     let inventory = collect_inventory()?;
+    stage.enter("finding the cluster file and this node in it");
     let (node, mut secrets) = find_node(options, &args, &inventory, screen)?;
+    stage.enter("handing over to an installed system");
     if let Some(outcome) = hand_over(&args, &inventory, &node, screen)? {
         return Ok(outcome);
     }
+    stage.enter("checking the memory");
     ensure_memory(&inventory, &node.requirements)?;
+    stage.enter("choosing the disk");
     let overrides = DiskOverrides { serial: args.disk.clone(), wipe: args.wipe.clone() };
     let disk = choose_disk(&inventory, &node.disk, &node.requirements, &overrides).map_err(Refusal::from)?;
+    stage.enter("reading the medium");
     let medium = read_medium(&options.medium, Path::new("/"))?;
+    stage.enter("gathering the tokens");
     if args.mode == Mode::Install {
         fill_tokens(&node, &mut secrets, screen)?;
     }
+    stage.enter("making the plan");
     let planned = plan(&node, &secrets, &inventory, &disk, &medium)?;
     if args.mode == Mode::Plan {
         render_text(&planned.plan).lines().for_each(|line| screen.line(line));
@@ -133,7 +166,9 @@ fn install(
     }
     disk.warnings().iter().for_each(|text| screen.line(&render_warning(text)));
     planned.plan.warnings.iter().for_each(|warning| screen.line(&render_warning(warning)));
+    stage.enter("asking for confirmation");
     confirm(options, &planned, ask)?;
+    stage.enter("carrying out the plan");
     carry_out(&planned, &disk, options, screen)
 }
 

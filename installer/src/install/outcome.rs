@@ -1,5 +1,6 @@
 //! How an install ended: kept in `/run` for programs, and what the machine does next.
 
+use crate::codes::Advice;
 use crate::exit::ExitCode;
 use crate::record::InstallRecord;
 use crate::refusal::Refusal;
@@ -38,6 +39,12 @@ pub struct Outcome {
     code: Option<&'static str>,
     message: Option<String>,
     details: Vec<String>,
+    /// What was being done when it ended early.
+    step: Option<String>,
+    /// Why that probably happened.
+    cause: Option<&'static str>,
+    /// What to do next.
+    action: Option<&'static str>,
     disk: Option<String>,
     record: Option<InstallRecord>,
     next: Next,
@@ -70,13 +77,16 @@ impl Outcome {
         Self::new("waiting", None, Next::Stay)
     }
 
-    pub(super) fn refused(refusal: &Refusal) -> Self {
+    pub(super) fn refused(refusal: &Refusal, step: String, advice: Advice) -> Self {
         let failed = refusal.exit == ExitCode::DiskTouched;
         Self {
             exit: refusal.exit.number(),
             code: Some(refusal.code),
             message: Some(refusal.message.clone()),
             details: refusal.details.clone(),
+            step: Some(step),
+            cause: Some(advice.cause),
+            action: Some(advice.action),
             exit_code: Some(refusal.exit),
             ..Self::new(if failed { "failed" } else { "refused" }, None, Next::Stay)
         }
@@ -106,5 +116,36 @@ impl Outcome {
             Next::PowerOff => power::power_off()?,
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Outcome;
+    use crate::codes::advise;
+    use crate::exit::ExitCode;
+    use crate::refusal::Refusal;
+
+    #[test]
+    fn a_refusal_is_kept_with_step_cause_and_action() {
+        let refusal = Refusal::new("E_DISK_FAILING", ExitCode::UnsupportedHardware, "no disk can be taken");
+        let outcome = Outcome::refused(&refusal, "choosing the disk".to_owned(), advise(refusal.code, ""));
+        let json = serde_json::to_value(&outcome).unwrap();
+        let expected = [
+            ("schema", "metalstrap.outcome/v1"),
+            ("outcome", "refused"),
+            ("code", "E_DISK_FAILING"),
+            ("step", "choosing the disk"),
+            ("cause", "SMART, NVMe health or the end of an eMMC's life"),
+            ("action", "replace the disk"),
+            ("next", "stay"),
+        ];
+        for (key, value) in expected {
+            assert_eq!(json[key], value, "{key}");
+        }
+        let touched = Refusal::new("E_DISK_IO", ExitCode::DiskTouched, "x");
+        let json =
+            serde_json::to_value(Outcome::refused(&touched, String::new(), advise("E_DISK_IO", ""))).unwrap();
+        assert_eq!((&json["outcome"], &json["exit"]), (&"failed".into(), &7.into()));
     }
 }
