@@ -10,6 +10,7 @@ mod disk;
 pub mod error;
 pub mod esp;
 pub mod partitions;
+mod resume;
 mod state;
 pub mod units;
 
@@ -67,6 +68,10 @@ pub trait Reporter {
     fn progress(&mut self, step: &Step, done_bytes: u64, total_bytes: u64);
     /// Something is not as it should be and does not stop the install.
     fn warn(&mut self, text: &str);
+    /// Something worth knowing, such as what a resumed install keeps.
+    fn note(&mut self, text: &str) {
+        tracing::info!(text, "note");
+    }
     /// A step is done.
     ///
     /// # Errors
@@ -90,6 +95,8 @@ pub(crate) struct Run<'a> {
     /// What was written outside of any partition's file system: offset and bytes.
     pub(crate) raw_writes: Vec<(u64, Vec<u8>)>,
     pub(crate) slots: BTreeMap<Slot, Digested>,
+    /// Set when an earlier attempt is carried on.
+    pub(crate) resume: Option<resume::Kept>,
     phases: Vec<RecordedPhase>,
     warnings: Vec<String>,
 }
@@ -103,11 +110,35 @@ pub fn apply_plan(
     sources: &Sources,
     reporter: &mut dyn Reporter,
 ) -> Result<InstallRecord, ApplyFailure> {
+    carry_out(planned, sources, reporter, None)
+}
+
+/// Carries on an install of the same id that failed behind its first write. What an earlier attempt did is done again, except
+/// the partition table and the root slot, each when reading it back shows that it is whole. Ends as [`apply_plan`] does.
+///
+/// # Errors
+/// As [`apply_plan`]; `E_RESUME` before any write when the disk does not carry the unfinished mark of this install.
+pub fn resume_plan(
+    planned: &Planned,
+    sources: &Sources,
+    reporter: &mut dyn Reporter,
+) -> Result<InstallRecord, ApplyFailure> {
+    carry_out(planned, sources, reporter, Some(resume::Kept::default()))
+}
+
+fn carry_out(
+    planned: &Planned,
+    sources: &Sources,
+    reporter: &mut dyn Reporter,
+    resume: Option<resume::Kept>,
+) -> Result<InstallRecord, ApplyFailure> {
     let mut run = Run {
         planned,
         sources,
         reporter,
-        touched: false,
+        // An earlier attempt wrote to it.
+        touched: resume.is_some(),
+        resume,
         nodes: BTreeMap::new(),
         lock: None,
         state: None,
@@ -140,6 +171,9 @@ impl Run<'_> {
     }
 
     fn step(&mut self, step: &Step) -> Result<(), StepError> {
+        if self.resume.is_some() && self.resume_step(step)? {
+            return Ok(());
+        }
         match step {
             Step::CheckDisk {} => self.check_disk(),
             Step::CheckUnits {} => self.check_units(),
@@ -231,6 +265,7 @@ impl Run<'_> {
                 Vec::new()
             },
             warnings: plan.warnings.iter().chain(&self.warnings).cloned().collect(),
+            resumed: self.resume.as_ref().map(resume::Kept::names),
         }
     }
 }

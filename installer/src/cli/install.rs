@@ -3,7 +3,7 @@
 use super::Global;
 use crate::console::MachineScreen;
 use crate::exit::{ExitCode, Failure};
-use crate::install::{Options, run_install};
+use crate::install::{Options, Resume, run_install};
 use crate::inventory::MEDIUM_MOUNT;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -26,6 +26,9 @@ pub struct Args {
     /// As the kernel argument metalstrap.wipe: consent to lose what is on the disk with this serial.
     #[arg(long, value_name = "SERIAL")]
     pub wipe: Option<String>,
+    /// Carry on an install that failed behind its first write: what is whole on the disk is kept, the rest is done again.
+    #[arg(long)]
+    pub resume: bool,
     /// Stay in the live system when the install is done.
     #[arg(long)]
     pub no_reboot: bool,
@@ -48,6 +51,7 @@ pub fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         no_reboot: args.no_reboot,
         medium: args.medium.clone(),
         yes: global.yes,
+        resume: if args.resume { Resume::Must } else { Resume::No },
     };
     let mut screen = if args.unattended { MachineScreen::with_consoles() } else { MachineScreen::stdout() };
     Ok(run_install(&options, &mut screen, &mut ask))

@@ -75,4 +75,10 @@ pub(super) const CODES: &[CodeInfo] = &[
         cause: "the question was answered with something other than y",
         action: "run it again and answer y, or give --yes",
     },
+    CodeInfo {
+        code: "E_RESUME",
+        meaning: "There is no unfinished install on the disk that could be resumed.",
+        cause: "the disk that is chosen carries no unfinished mark: nothing was begun there, or it came to its end",
+        action: "install without --resume",
+    },
 ];

@@ -9,7 +9,7 @@ mod reporter;
 pub use medium::{Medium, read_medium};
 pub use outcome::{OUTCOME_PATH, OUTCOME_SCHEMA, Outcome};
 
-use crate::apply::{ApplyFailure, Sources, apply_plan};
+use crate::apply::{ApplyFailure, Sources, apply_plan, resume_plan};
 use crate::codes::advise;
 use crate::config_source::{
     FoundConfig, KernelArgs, LiveWorld, Mode, SECRETS_NAME, find_config, load_found, read_kernel_args,
@@ -32,6 +32,7 @@ use reporter::ConsoleReporter;
 use std::path::{Path, PathBuf};
 use sysio::files::read_capped;
 use sysio::sysfs::SysRoot;
+use uuid::Uuid;
 
 /// What the operator or the boot service asks for.
 #[derive(Clone, Debug)]
@@ -52,6 +53,20 @@ pub struct Options {
     pub medium: PathBuf,
     /// Do not ask before the first write.
     pub yes: bool,
+    /// Whether an unfinished install on the disk is carried on.
+    pub resume: Resume,
+}
+
+/// Whether an unfinished install on the disk is carried on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resume {
+    /// Begin anew, with new identities.
+    #[default]
+    No,
+    /// Carry on if the disk has the mark, else begin anew: for a further attempt of the same program.
+    IfMarked,
+    /// Carry on or refuse.
+    Must,
 }
 
 /// Why an install ended early.
@@ -159,7 +174,9 @@ fn install(
         fill_tokens(&node, &mut secrets, screen)?;
     }
     stage.enter("making the plan");
-    let planned = plan(&node, &secrets, &inventory, &disk, &medium)?;
+    let resumed = resumed_install(options.resume, &disk)?;
+    let ids = resumed.map_or_else(InstallIds::random, InstallIds::from_install);
+    let planned = plan(&node, &secrets, &inventory, &disk, &medium, &ids)?;
     if args.mode == Mode::Plan {
         render_text(&planned.plan).lines().for_each(|line| screen.line(line));
         return Ok(Outcome::planned(disk.path()));
@@ -169,7 +186,19 @@ fn install(
     stage.enter("asking for confirmation");
     confirm(options, &planned, ask)?;
     stage.enter("carrying out the plan");
-    carry_out(&planned, &disk, options, screen)
+    carry_out(&planned, &disk, resumed.is_some(), options, screen)
+}
+
+/// Id of the install that is carried on.
+fn resumed_install(resume: Resume, disk: &TargetDisk) -> Result<Option<Uuid>, Refusal> {
+    match (resume, disk.disk().unfinished_install) {
+        (Resume::No, _) | (Resume::IfMarked, None) => Ok(None),
+        (_, Some(install)) => Ok(Some(install)),
+        (Resume::Must, None) => {
+            let message = format!("{} carries no unfinished install", disk.path());
+            Err(Refusal::new("E_RESUME", ExitCode::InvalidInput, message))
+        }
+    }
 }
 
 /// The kernel's arguments, with the command line's on top. Without `--unattended` the mode is always to install.
@@ -279,6 +308,7 @@ fn plan(
     inventory: &Inventory,
     disk: &TargetDisk,
     medium: &Medium,
+    ids: &InstallIds,
 ) -> Result<Planned, Refusal> {
     plan_install(&PlanInput {
         node,
@@ -287,7 +317,7 @@ fn plan(
         disk: &PlannedDisk::from(disk),
         image: Some(&medium.image),
         artifacts: Some(&medium.artifacts),
-        ids: &InstallIds::random(),
+        ids,
     })
     .map_err(|error| error.refusal())
 }
@@ -313,6 +343,7 @@ fn confirm(options: &Options, planned: &Planned, ask: &mut dyn FnMut(&str) -> bo
 fn carry_out(
     planned: &Planned,
     disk: &TargetDisk,
+    resume: bool,
     options: &Options,
     screen: &mut dyn Lines,
 ) -> Result<Outcome, Stop> {
@@ -323,7 +354,8 @@ fn carry_out(
     }
     let sources = Sources::of_medium(&options.medium);
     let mut reporter = ConsoleReporter::new(screen);
-    let record = apply_plan(planned, &sources, &mut reporter).map_err(|f| Stop::Failed(Box::new(f)))?;
+    let apply = if resume { resume_plan } else { apply_plan };
+    let record = apply(planned, &sources, &mut reporter).map_err(|f| Stop::Failed(Box::new(f)))?;
     screen.line(&render_installed(disk.path()));
     Ok(Outcome::installed(disk.path(), record))
 }

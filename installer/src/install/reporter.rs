@@ -2,6 +2,7 @@
 
 use crate::apply::{Reporter, StepError};
 use crate::console::{Lines, Progress, render_done, render_phase, render_warning};
+use crate::inventory::sanitise;
 use crate::plan::Step;
 use std::time::Duration;
 
@@ -47,6 +48,10 @@ impl Reporter for ConsoleReporter<'_> {
 
     fn warn(&mut self, text: &str) {
         self.screen.line(&render_warning(text));
+    }
+
+    fn note(&mut self, text: &str) {
+        self.screen.line(&format!("metalstrap:   {}", sanitise(text)));
     }
 
     fn step_done(&mut self, step: &Step) -> Result<(), StepError> {

@@ -49,6 +49,9 @@ pub struct InstallRecord {
     pub skipped_checks: Vec<String>,
     /// Warnings of the plan and of the install.
     pub warnings: Vec<String>,
+    /// When the install was resumed after a failure: what it kept of the earlier attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Vec<String>>,
 }
 
 /// A phase that was done.
@@ -126,6 +129,7 @@ mod tests {
             phases: vec![RecordedPhase { name: "partition".to_owned(), took_ms: 12 }],
             skipped_checks: Vec::new(),
             warnings: Vec::new(),
+            resumed: None,
         }
     }
 

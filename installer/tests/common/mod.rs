@@ -7,6 +7,8 @@
     reason = "shared by several test programs"
 )]
 
+pub mod disk;
+
 use installer::apply::esp::Esp;
 use installer::apply::{Reporter, Sources, StepError};
 use installer::exit::ExitCode;
@@ -27,7 +29,7 @@ use uuid::Uuid;
 
 pub const KERNEL: &[u8] = b"a kernel";
 pub const ARTIFACT: &[u8] = b"airgap images";
-const DISK_BYTES: u64 = 5 << 30;
+pub const DISK_BYTES: u64 = 5 << 30;
 const ESP_OFFSET: u64 = 2 << 20;
 
 /// One install at a time: a child that one test starts holds for a moment what another test has open, and a claim on a
@@ -96,6 +98,10 @@ impl Fixture {
 
     pub fn image_path(&self) -> PathBuf {
         self.folder.path().join("disk.img")
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn live(&self) -> PathBuf {
@@ -252,12 +258,14 @@ pub type AfterStep = (&'static str, Box<dyn FnMut()>);
 
 /// Remembers what it is told; may do something after a step.
 #[derive(Default)]
-pub struct Whole {
+pub struct Whole<'a> {
     pub lines: Vec<String>,
     pub after: Option<AfterStep>,
+    /// Done after each step.
+    pub each: Option<Box<dyn FnMut() + 'a>>,
 }
 
-impl Reporter for Whole {
+impl Reporter for Whole<'_> {
     fn phase_begins(&mut self, number: usize, count: usize, name: &str) {
         self.lines.push(format!("begin {number}/{count} {name}"));
     }
@@ -271,6 +279,9 @@ impl Reporter for Whole {
         self.lines.push(format!("warning {text}"));
     }
     fn step_done(&mut self, step: &Step) -> Result<(), StepError> {
+        if let Some(each) = &mut self.each {
+            each();
+        }
         if let Some((name, action)) = &mut self.after
             && step.name() == *name
         {
