@@ -40,6 +40,12 @@ pub const QUIET: Duration = Duration::from_millis(300);
 const LATER_QUIETS: [Duration; 3] =
     [Duration::from_millis(700), Duration::from_millis(2200), Duration::from_millis(4000)];
 
+/// Most cells that are asked a few at a time, at last, and how many of them at once.
+const MOST_LOST: usize = 64;
+const FEW: usize = 8;
+/// What is still on its way arrives, before cells are asked for the last time.
+const SETTLE: Duration = Duration::from_millis(1500);
+
 /// One question to the firewall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cell {
@@ -156,28 +162,49 @@ pub fn open_services(world: &World) -> Result<Vec<Listeners>> {
     Ok(all)
 }
 
-/// Verdicts of all cells, from all sources at once. A cell that should pass by `expected` and gave silence is asked again
-/// with more patience (a busy machine loses packets); one that should be silent and answered is not.
+/// What a run of cells gave.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// The last verdict of each cell.
+    pub verdicts: BTreeMap<Cell, Verdict>,
+    /// Cells that had to be asked more than once: packets lost on a busy machine.
+    pub asked_again: usize,
+}
+
+/// Verdicts of all cells, from all sources at once. A cell that gave silence and should not by `expected` is asked again
+/// with more patience (a busy machine loses packets), at last a few at a time when all else is quiet. One that answered
+/// where it must be silent is never asked again: what was open once is open.
 ///
 /// # Errors
 /// The prober cannot work; a verdict is no error.
-pub fn run(
-    world: &World,
-    cells: &[Cell],
-    expected: &(dyn Fn(&Cell) -> Verdict + Sync),
-) -> Result<BTreeMap<Cell, Verdict>> {
-    let mut verdicts = ask(world, cells, QUIET)?;
+pub fn run(world: &World, cells: &[Cell], expected: &(dyn Fn(&Cell) -> Verdict + Sync)) -> Result<Judged> {
+    let mut judged = Judged { verdicts: ask(world, cells, QUIET)?, asked_again: 0 };
     for quiet in LATER_QUIETS {
-        let is_late = |(cell, verdict): &(&Cell, &Verdict)| {
-            **verdict == Verdict::Dropped && expected(cell) != Verdict::Dropped
-        };
-        let late: Vec<Cell> = verdicts.iter().filter(is_late).map(|(cell, _)| *cell).collect();
+        let late = judged.late(expected);
         if late.is_empty() {
-            break;
+            return Ok(judged);
         }
-        verdicts.extend(ask(world, &late, quiet)?);
+        judged.asked_again = judged.asked_again.max(late.len());
+        judged.verdicts.extend(ask(world, &late, quiet)?);
     }
-    Ok(verdicts)
+    let late = judged.late(expected);
+    // So many were not lost: there is no need to ask one by one.
+    if late.len() <= MOST_LOST {
+        std::thread::sleep(SETTLE);
+        for some in late.chunks(FEW) {
+            judged.verdicts.extend(ask(world, some, LATER_QUIETS[1])?);
+        }
+    }
+    Ok(judged)
+}
+
+impl Judged {
+    /// Silent cells that should not be.
+    fn late(&self, expected: &dyn Fn(&Cell) -> Verdict) -> Vec<Cell> {
+        let is_late =
+            |(cell, verdict): &(&Cell, &Verdict)| verdict.is_silence() && expected(cell) != **verdict;
+        self.verdicts.iter().filter(is_late).map(|(cell, _)| *cell).collect()
+    }
 }
 
 /// Verdicts of all cells with one patience.

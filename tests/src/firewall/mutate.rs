@@ -4,11 +4,12 @@ use super::kube_proxy::{self, Mode};
 use super::matrix::{self, Cell, SILENT_PORT};
 use super::nodes::INGRESS_PORTS;
 use super::observe;
+use super::plan;
 use super::probe::{Knock, Verdict};
 use super::topology::{Host, Place, World};
 use super::tricks;
-use anyhow::{Context, Result, anyhow, ensure};
-use std::collections::{BTreeMap, BTreeSet};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Mutex;
@@ -83,11 +84,18 @@ pub struct Mutations<'a> {
     pub round: u16,
 }
 
-/// What can be seen of a rule set besides the cells.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What can be seen of a rule set besides the cells: tricks by their place in the list, counters of drops by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Signs {
-    past: BTreeSet<String>,
+    past: BTreeSet<usize>,
     counters: BTreeSet<String>,
+}
+
+impl Signs {
+    fn add(&mut self, other: Self) {
+        self.past.extend(other.past);
+        self.counters.extend(other.counters);
+    }
 }
 
 impl Mutations<'_> {
@@ -96,12 +104,9 @@ impl Mutations<'_> {
     /// # Errors
     /// The world cannot be probed.
     pub fn dead(&mut self) -> Result<(usize, Vec<String>)> {
+        let base = self.base()?;
+        self.ensure_logged()?;
         self.load()?;
-        self.ask()?;
-        let base = self.signs()?;
-        let without_pods = self.without_pods()?;
-        self.load()?;
-        ensure!(logs(self.world, &mut self.round)?, "void: no refused packet is in the kernel's log");
         let all = rules(self.world)?;
         let mut dead = Vec::new();
         for (index, rule) in all.iter().enumerate() {
@@ -112,7 +117,7 @@ impl Mutations<'_> {
                 fresh.get(index).filter(|f| f.text == rule.text).context("the same rules after a reload")?;
             let delete = format!("delete rule inet metalstrap {} handle {}\n", same.chain, same.handle);
             self.world.own().nft(&delete)?;
-            if !self.shows(&base, rule)? && self.without_pods()? == without_pods {
+            if !self.shows(&base, rule)? && !self.shows_without_pods()? {
                 dead.push(format!("{}: {}", rule.chain, rule.text));
             }
         }
@@ -122,45 +127,100 @@ impl Mutations<'_> {
 
     fn load(&self) -> Result<()> {
         self.world.own().nft(&self.rules)?;
-        // So that IPv6 has to find its neighbours under these rules.
-        self.world.own().run(&["ip", "-6", "neigh", "flush", "all"], "").map(drop)
+        // Nothing passes because it did before, and IPv6 has to find its neighbours under these rules.
+        self.world.own().forget()?;
+        self.world.own().forget_neighbours()
+    }
+
+    /// What is seen with all rules. Played more than once, as a lost packet must not become the measure.
+    fn base(&mut self) -> Result<Signs> {
+        self.load()?;
+        let expected = self.expected;
+        let judged = matrix::run(self.world, &self.cells, expected)?;
+        let wrong = matrix::differences(&judged.verdicts, expected);
+        ensure!(wrong.is_empty(), "void: wrong with all rules already:\n{}", wrong.join("\n"));
+        let mut base = self.signs()?;
+        base.add(self.signs()?);
+        let list = tricks::tricks(self.world.kind, 0);
+        let should: BTreeSet<usize> = list.iter().filter(|t| t.passes).map(|t| t.number).collect();
+        for _ in 0..tricks::TRIES {
+            if should.is_subset(&base.past) {
+                break;
+            }
+            base.add(self.signs()?);
+        }
+        ensure!(base.past == should, "void: {:?} got past all rules, expected {should:?}", base.past);
+        ensure!(!self.shows_without_pods()?, "void: NodePorts differ with all rules already");
+        Ok(base)
+    }
+
+    /// A refused packet is in the kernel's log; more than one try, as others read and write that log too.
+    fn ensure_logged(&mut self) -> Result<()> {
+        for _ in 0..tricks::TRIES {
+            self.load()?;
+            if logs(self.world, &mut self.round)? {
+                return Ok(());
+            }
+        }
+        bail!("void: no refused packet is in the kernel's log")
     }
 
     fn shows(&mut self, base: &Signs, rule: &Rule) -> Result<bool> {
         if rule.text.contains("log prefix") {
             return Ok(!logs(self.world, &mut self.round)?);
         }
-        Ok(self.changed_cell()? || self.signs()? != *base)
+        Ok(self.changed(&self.cells, self.expected)? || self.changed_signs(base)?)
+    }
+
+    /// Something more is evidence at once; something less when it stays so.
+    fn changed_signs(&mut self, base: &Signs) -> Result<bool> {
+        let mut seen = self.signs()?;
+        for _ in 0..2 {
+            if seen == *base {
+                return Ok(false);
+            }
+            let more = !seen.past.is_subset(&base.past) || !seen.counters.is_subset(&base.counters);
+            if more {
+                return Ok(true);
+            }
+            seen.add(self.signs()?);
+        }
+        Ok(seen != *base)
     }
 
     /// An opened cell is evidence at once; a closed one when it stays closed.
-    fn changed_cell(&self) -> Result<bool> {
-        let verdicts = self.ask()?;
-        let expected = self.expected;
+    fn changed(&self, cells: &[Cell], expected: &dyn Fn(&Cell) -> Verdict) -> Result<bool> {
+        let verdicts = matrix::ask(self.world, cells, matrix::QUIET)?;
         let changed = verdicts.iter().filter(|(cell, verdict)| expected(cell) != **verdict);
-        let (closed, opened): (Vec<_>, Vec<_>) =
-            changed.partition(|(_, verdict)| **verdict == Verdict::Dropped);
+        let (closed, opened): (Vec<_>, Vec<_>) = changed.partition(|(_, verdict)| verdict.is_silence());
         if !opened.is_empty() {
             return Ok(true);
         }
         let mut closed: Vec<Cell> = closed.into_iter().map(|(cell, _)| *cell).collect();
-        for _ in 0..2 {
-            let still = matrix::ask(self.world, &closed, matrix::QUIET)?;
-            closed.retain(|cell| still.get(cell) == Some(&Verdict::Dropped));
+        for again in 2..=3 {
+            if closed.is_empty() {
+                break;
+            }
+            let still = matrix::ask(self.world, &closed, matrix::QUIET * again)?;
+            closed.retain(|cell| {
+                still.get(cell).is_some_and(|verdict| verdict.is_silence() && *verdict != expected(cell))
+            });
         }
         Ok(!closed.is_empty())
     }
 
-    fn ask(&self) -> Result<BTreeMap<Cell, Verdict>> {
-        matrix::ask(self.world, &self.cells, matrix::QUIET)
-    }
-
-    /// Verdicts of the NodePorts while nothing rewrites them: then the node itself is to answer.
-    fn without_pods(&self) -> Result<BTreeMap<Cell, Verdict>> {
+    /// The same for the NodePorts while nothing rewrites them: then the node itself is to answer.
+    fn shows_without_pods(&self) -> Result<bool> {
         let kind = self.world.kind;
         if !kind.runs_pods() {
-            return Ok(BTreeMap::new());
+            return Ok(false);
         }
+        // No NodePort is open to pods by itself: they go where kube-proxy sends them.
+        let expected = |cell: &Cell| match (self.expected)(cell) {
+            Verdict::Dropped => Verdict::Dropped,
+            _ if plan::from_pods(cell) => Verdict::Dropped,
+            _ => Verdict::Refused,
+        };
         let ports = [&INGRESS_PORTS[..], &matrix::OTHER_NODE_PORTS].concat();
         let cells = self.world.others().flat_map(|from| {
             let cell = move |port: &u16| Cell {
@@ -173,9 +233,9 @@ impl Mutations<'_> {
             ports.iter().map(cell)
         });
         kube_proxy::unload(self.world.own(), Mode::Iptables)?;
-        let verdicts = matrix::ask(self.world, &cells.collect::<Vec<_>>(), 2 * matrix::QUIET);
+        let shows = self.changed(&cells.collect::<Vec<_>>(), &expected);
         kube_proxy::load(self.world.own(), kind, Mode::Iptables)?;
-        verdicts
+        shows
     }
 
     /// Plays the tricks. Which of them got past is told by their place in the list, as their ports change.
@@ -183,8 +243,7 @@ impl Mutations<'_> {
         self.round += 1;
         let list = tricks::tricks(self.world.kind, self.round);
         let seen = tricks::play(self.world, &list)?;
-        let past = list.iter().enumerate().filter(|(_, trick)| seen.contains(&trick.sighting));
-        let past = past.map(|(number, _)| number.to_string()).collect();
+        let past = list.iter().filter(|trick| seen.contains(&trick.sighting)).map(|t| t.number).collect();
         let mut counters = observe::counters(self.world.own())?;
         counters.retain(|name| name.starts_with("drop_"));
         Ok(Signs { past, counters })

@@ -3,14 +3,18 @@
 use super::listen::QUESTION;
 use super::space::Space;
 use anyhow::{Context, Result, bail};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::net::{TcpSocket, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+/// Further tries of [`probe_again`].
+const AGAIN: u32 = 3;
 /// Parts of a silence.
 const SLICES: u32 = 10;
 
@@ -23,6 +27,15 @@ pub enum Verdict {
     Refused,
     /// Silence.
     Dropped,
+    /// Nobody on the way knows the machine: its neighbour was not found, or a router says so.
+    Unreachable,
+}
+
+impl Verdict {
+    /// Nothing of the machine was heard. A busy machine that lost a packet looks like this, too.
+    pub fn is_silence(self) -> bool {
+        matches!(self, Self::Dropped | Self::Unreachable)
+    }
 }
 
 /// How a probe knocks.
@@ -47,8 +60,24 @@ pub struct Probe {
     pub from: Option<SocketAddr>,
 }
 
-/// Sends all probes at once and gives their verdicts in the same order. Those without an answer are dropped once
-/// nothing has answered for `quiet`.
+/// Files this process needs besides the sockets of probes: namespaces and listeners of two worlds.
+const OTHER_FILES: u64 = 2000;
+/// Most probers at once: two worlds with at most 14 machines each.
+const PROBERS: u64 = 28;
+/// Least limit of open files with which the proof can be made.
+pub const LEAST_FILES: u64 = 4096;
+
+/// How many sockets one prober may have at once, by the limit of open files.
+fn sockets_at_once() -> usize {
+    static ONCE: OnceLock<usize> = OnceLock::new();
+    *ONCE.get_or_init(|| {
+        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(LEAST_FILES, |(soft, _)| soft);
+        (limit.saturating_sub(OTHER_FILES) / PROBERS).clamp(32, 4096) as usize
+    })
+}
+
+/// Sends all probes at once (as many as the limit of open files allows) and gives their verdicts in the same order. Those
+/// without an answer are dropped once nothing has answered for `quiet`.
 ///
 /// # Errors
 /// A socket cannot be made, or the kernel has no way to an address.
@@ -58,8 +87,38 @@ pub fn probe(space: &Space, probes: &[Probe], quiet: Duration) -> Result<Vec<Ver
             .enable_all()
             .build()
             .context("starting a prober")?;
-        runtime.block_on(all(probes, quiet))
+        let mut verdicts = Vec::with_capacity(probes.len());
+        for some in probes.chunks(sockets_at_once()) {
+            verdicts.extend(runtime.block_on(all(some, quiet))?);
+        }
+        Ok(verdicts)
     })
+}
+
+/// The same, with those that should have been answered and were not asked again, with growing patience. One that
+/// answers where it must not has its verdict at once.
+///
+/// # Errors
+/// As [`probe`].
+pub fn probe_again(
+    space: &Space,
+    probes: &[Probe],
+    should_answer: &[bool],
+    quiet: Duration,
+) -> Result<Vec<Verdict>> {
+    let mut verdicts = probe(space, probes, quiet)?;
+    for tries in 1..=AGAIN {
+        let late: Vec<usize> =
+            (0..probes.len()).filter(|i| should_answer[*i] && verdicts[*i].is_silence()).collect();
+        if late.is_empty() {
+            break;
+        }
+        let some: Vec<Probe> = late.iter().map(|i| probes[*i]).collect();
+        for (index, verdict) in late.into_iter().zip(probe(space, &some, quiet * (tries + 1))?) {
+            verdicts[index] = verdict;
+        }
+    }
+    Ok(verdicts)
 }
 
 async fn all(probes: &[Probe], quiet: Duration) -> Result<Vec<Verdict>> {
@@ -105,6 +164,7 @@ async fn knock(probe: Probe) -> Result<Verdict> {
             ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Ok(Verdict::Refused),
             // No answer within the kernel's own patience.
             ErrorKind::TimedOut => Ok(Verdict::Dropped),
+            ErrorKind::HostUnreachable => Ok(Verdict::Unreachable),
             // Our own rules on the way out (the node as the source).
             ErrorKind::PermissionDenied => Ok(Verdict::Dropped),
             kind => bail!("{kind:?}: {error}"),

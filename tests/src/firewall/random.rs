@@ -4,7 +4,7 @@
 use super::matrix::{Cell, TCP_PORTS, UDP_PORTS, own_places};
 use super::nodes::{self, Kind};
 use super::plan;
-use super::probe::{Knock, Probe, Verdict, probe};
+use super::probe::{Knock, Probe, Verdict, probe_again};
 use super::topology::{Host, Place, Segment, World};
 use anyhow::{Context, Result, anyhow};
 use installer::firewall::{Leg, Model, Packet, PacketKind};
@@ -58,8 +58,8 @@ pub fn run(world: &World, count: usize, dice: &mut Dice) -> Result<Vec<String>> 
     let verdicts = ask(world, &cases)?;
     let mut lines = Vec::new();
     for (case, verdict) in cases.iter().zip(verdicts) {
-        let passed = verdict != Verdict::Dropped;
-        let by_hand = plan::expected(world.kind, &case.cell) != Verdict::Dropped;
+        let passed = !verdict.is_silence();
+        let by_hand = passes_by_hand(world.kind, &case.cell);
         let by_model = by_model(world.kind, &model, case).unwrap_or(by_hand);
         if by_hand != passed || by_model != passed {
             lines.push(format!(
@@ -69,6 +69,10 @@ pub fn run(world: &World, count: usize, dice: &mut Dice) -> Result<Vec<String>> 
         }
     }
     Ok(lines)
+}
+
+fn passes_by_hand(kind: Kind, cell: &Cell) -> bool {
+    plan::expected(kind, cell) != Verdict::Dropped
 }
 
 /// Gives machines more addresses, none of them anybody else's.
@@ -129,7 +133,8 @@ fn ask(world: &World, cases: &[Case]) -> Result<Vec<Verdict>> {
             from: Some(SocketAddr::new(case.source, 0)),
         };
         let probes: Vec<Probe> = of_host.iter().map(|i| probe_of(&cases[*i])).collect();
-        Ok(of_host.into_iter().zip(probe(&world.spaces[&host], &probes, QUIET)?).collect())
+        let should: Vec<bool> = of_host.iter().map(|i| passes_by_hand(world.kind, &cases[*i].cell)).collect();
+        Ok(of_host.into_iter().zip(probe_again(&world.spaces[&host], &probes, &should, QUIET)?).collect())
     };
     let mut verdicts = vec![Verdict::Dropped; cases.len()];
     std::thread::scope(|scope| {

@@ -3,7 +3,7 @@
 use super::craft::{Flow, RawReceiver, RawSender, SYN, packet, tcp};
 use super::nodes::Kind;
 use super::topology::{Host, Place, World};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +15,10 @@ const FORBIDDEN: [u16; 6] = [22, 2379, 6443, 9940, 10250, 31999];
 const BURST: u64 = 20;
 const PAUSE: Duration = Duration::from_millis(2);
 /// Most packets in one flood.
-const MOST: u64 = 400_000;
+const MOST: u64 = 3_000_000;
+/// Source ports of a flood, from its first one: a half-open connection of an earlier flood, which the kernel still
+/// answers now and then, is no leak of this one.
+pub const FLOOD_PORTS: u16 = 25_000;
 
 /// What the flood saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,11 +29,11 @@ pub struct Flooded {
     pub answers: u64,
 }
 
-/// Floods the node from the DMZ, both families, while `work` runs.
+/// Floods the node from the DMZ, both families, from `first_port` on, while `work` runs.
 ///
 /// # Errors
-/// Of the flood or of `work`.
-pub fn flood(world: &World, work: impl FnOnce() -> Result<()>) -> Result<Flooded> {
+/// Of the flood or of `work`; the flood ended before `work` did.
+pub fn flood(world: &World, first_port: u16, work: impl FnOnce() -> Result<()>) -> Result<Flooded> {
     let done = AtomicBool::new(false);
     let sent = AtomicU64::new(0);
     let flooding = || {
@@ -41,7 +44,8 @@ pub fn flood(world: &World, work: impl FnOnce() -> Result<()>) -> Result<Flooded
             let mut count = || {
                 for receiver in &receivers {
                     while let Some(answer) = receiver.next() {
-                        answers += u64::from(FORBIDDEN.contains(&answer.from_port));
+                        let is_ours = (first_port..first_port + FLOOD_PORTS).contains(&answer.to_port);
+                        answers += u64::from(is_ours && FORBIDDEN.contains(&answer.from_port));
                     }
                 }
             };
@@ -49,7 +53,7 @@ pub fn flood(world: &World, work: impl FnOnce() -> Result<()>) -> Result<Flooded
             while !done.load(Ordering::Relaxed) && number < MOST {
                 for _ in 0..BURST {
                     number += 1;
-                    let (target, bytes) = syn(world.kind, number);
+                    let (target, bytes) = syn(world.kind, first_port, number);
                     sender.send(target, &bytes)?;
                 }
                 sent.store(number, Ordering::Relaxed);
@@ -67,20 +71,24 @@ pub fn flood(world: &World, work: impl FnOnce() -> Result<()>) -> Result<Flooded
             std::thread::sleep(Duration::from_millis(1));
         }
         let worked = work();
+        let is_whole = !flooder.is_finished();
         done.store(true, Ordering::Relaxed);
         let flooded = flooder.join().map_err(|_| anyhow::anyhow!("the flood ended by a panic"))?;
-        worked.and(flooded)
+        worked?;
+        let flooded = flooded?;
+        ensure!(is_whole, "void: the flood of {} packets ended before the work did", flooded.sent);
+        Ok(flooded)
     })
 }
 
-fn syn(kind: Kind, number: u64) -> (std::net::IpAddr, Vec<u8>) {
+fn syn(kind: Kind, first_port: u16, number: u64) -> (std::net::IpAddr, Vec<u8>) {
     let v6 = number % 2 == 1;
     let place = if number % 4 < 2 { Place::Dmz } else { Place::Cluster };
     let port = FORBIDDEN[(number / 4 % FORBIDDEN.len() as u64) as usize];
     let flow = Flow {
         from: Place::Beyond(Host::DmzHost).address(kind, v6),
         to: place.address(kind, v6),
-        source_port: 10_000 + (number % 50_000) as u16,
+        source_port: first_port + (number % u64::from(FLOOD_PORTS)) as u16,
         port,
     };
     (flow.to, packet(&flow, 6, &tcp(&flow, SYN)))

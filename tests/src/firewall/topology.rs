@@ -198,9 +198,8 @@ impl World {
     /// Not root, or `ip` is missing or refuses a line.
     pub fn build(kind: Kind) -> Result<Self> {
         let switch = Space::new("switch")?;
-        for key in ["bridge/bridge-nf-call-iptables", "bridge/bridge-nf-call-ip6tables"] {
-            switch.set(key, "0")?;
-        }
+        switch.set_where_present("bridge/bridge-nf-call-iptables", "0")?;
+        switch.set_where_present("bridge/bridge-nf-call-ip6tables", "0")?;
         switch
             .ip("link add cluster type bridge forward_delay 0\nlink add dmz type bridge forward_delay 0\n\
                    link set cluster up\nlink set dmz up\n")?;
@@ -290,8 +289,6 @@ impl World {
         for key in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
             self._router.set(key, "1")?;
         }
-        // It sends no redirect: the way through the node is the one to be proven closed.
-        self._router.set("ipv4/conf/all/send_redirects", "0")?;
         self._switch.ip("link set router-c master cluster\nlink set router-d master dmz\n\
                          link set router-c up\nlink set router-d up\n")
     }
@@ -299,8 +296,6 @@ impl World {
     fn wire_host(&self, host: Host) -> Result<()> {
         let space = &self.spaces[&host];
         let (v4, v6) = host.addresses(self.kind);
-        space.set("ipv4/conf/all/accept_redirects", "0")?;
-        space.set("ipv6/conf/default/accept_redirects", "0")?;
         let (own4, own6) = Host::Own.addresses(self.kind);
         let (dmz4, dmz6) = (Place::Dmz.address(self.kind, false), Place::Dmz.address(self.kind, true));
         let name = format!("p-{host:?}").to_lowercase();

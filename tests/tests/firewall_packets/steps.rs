@@ -1,18 +1,14 @@
-//! The host firewall against real packets: every kind of node, every neighbour, both families. Prints one table; needs
-//! root, because it makes network namespaces, and fails without.
-#![allow(clippy::disallowed_methods, reason = "a test: it measures itself and writes scratch files")]
+//! The steps of the proof, each on one node with its world.
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
-use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 use tests::firewall::kube_proxy::{self, Mode};
 use tests::firewall::listen::Listeners;
 use tests::firewall::matrix::{self, Cell};
 use tests::firewall::mutate::{Mutations, core_cells};
 use tests::firewall::nodes::{self, Kind};
-use tests::firewall::probe::{Knock, Probe, Verdict, probe};
+use tests::firewall::probe::{Knock, Probe, Verdict, probe_again};
 use tests::firewall::random::{self, Dice};
 use tests::firewall::topology::{Host, Place, World};
 use tests::firewall::{plan, reload, sweep, tricks};
@@ -21,29 +17,39 @@ const RELOADS: usize = 300;
 const KILLS: u64 = 20;
 /// Random cases on each kind of node: 500 in all.
 const RANDOM_CASES: usize = 125;
-/// Least number of cells in the matrix of all kinds.
-const LEAST_CELLS: usize = 3000;
 /// Tries until the network must be up.
 const PATIENCE: usize = 15;
-/// Failures told in full.
-const SHOWN: usize = 80;
-/// More than a conntrack entry of the control lives.
-const FORGET: Duration = Duration::from_millis(1200);
+/// Tries until the flood must hear an answer without rules.
+const FLOOD_TRIES: usize = 20;
+/// First source port of the flood that must hear nothing.
+const FIRST_PORT: u16 = 38_000;
 
 /// One node with its world, and what was found.
-struct Bench {
+pub struct Bench {
     world: World,
     _services: Vec<Listeners>,
     cells: Vec<Cell>,
     rules: String,
     seed: u64,
-    failures: Vec<String>,
+    /// What was wrong, by step.
+    pub failures: Vec<Failure>,
+    /// Cells that had to be asked again, and were as expected in the end.
+    pub asked_again: usize,
+}
+
+/// What was wrong in a step, one line each.
+pub struct Failure {
+    /// The step, or the part of it.
+    pub step: String,
+    /// What was expected and what was seen.
+    pub lines: Vec<String>,
 }
 
 /// What a step adds to the table: cells, packets, ports or rules judged.
-type Step = fn(&mut Bench) -> Result<usize>;
+pub type Step = fn(&mut Bench) -> Result<usize>;
 
-const STEPS: &[(&str, Step)] = &[
+/// All steps, in order.
+pub const STEPS: &[(&str, Step)] = &[
     ("control, no rules", control),
     ("tricks", play_tricks),
     ("matrix", whole_matrix),
@@ -56,7 +62,8 @@ const STEPS: &[(&str, Step)] = &[
 ];
 
 impl Bench {
-    fn new(kind: Kind, seed: u64) -> Result<Self> {
+    /// Builds the world around a node and waits until its network is up.
+    pub fn new(kind: Kind, seed: u64) -> Result<Self> {
         let world = World::build(kind)?;
         let services = matrix::open_services(&world)?;
         let cells = matrix::cells(kind, &world);
@@ -65,7 +72,7 @@ impl Bench {
             kube_proxy::load(world.own(), kind, Mode::Iptables)?;
         }
         let rules = nodes::rules(kind)?;
-        Ok(Self { world, _services: services, cells, rules, seed, failures: Vec::new() })
+        Ok(Self { world, _services: services, cells, rules, seed, failures: Vec::new(), asked_again: 0 })
     }
 
     fn kind(&self) -> Kind {
@@ -77,20 +84,44 @@ impl Bench {
         move |cell| plan::expected(kind, cell)
     }
 
+    /// Loads the rules; no connection of before passes by being remembered.
     fn load(&self) -> Result<()> {
-        self.world.own().nft(&self.rules).context("loading the rules")
+        self.world.own().nft(&self.rules).context("loading the rules")?;
+        self.world.own().forget()
     }
 
-    fn fail(&mut self, what: &str, lines: Vec<String>) {
-        let kind = self.kind().name();
-        self.failures.extend(lines.into_iter().map(|line| format!("{kind}, {what}: {line}")));
+    fn unload(&self) -> Result<()> {
+        self.world.own().nft("delete table inet metalstrap\n").context("removing the rules")
+    }
+
+    /// Notes what was wrong, if anything was.
+    pub fn fail(&mut self, step: &str, lines: Vec<String>) {
+        if !lines.is_empty() {
+            self.failures.push(Failure { step: step.to_owned(), lines });
+        }
     }
 
     /// Runs cells and notes those that differ.
     fn judge(&mut self, what: &str, cells: &[Cell]) -> Result<()> {
         let expected = self.expected();
-        let verdicts = matrix::run(&self.world, cells, &expected)?;
-        self.fail(what, matrix::differences(&verdicts, &expected));
+        self.world.own().forget()?;
+        let judged = matrix::run(&self.world, cells, &expected)?;
+        self.asked_again += judged.asked_again;
+        self.fail(what, matrix::differences(&judged.verdicts, &expected));
+        Ok(())
+    }
+
+    /// Without rules everything is open, else nothing that follows proves anything.
+    fn ensure_open(&mut self, what: &str, cells: &[Cell]) -> Result<()> {
+        let judged = matrix::run(&self.world, cells, &matrix::natural)?;
+        self.asked_again += judged.asked_again;
+        let differences = matrix::differences(&judged.verdicts, &matrix::natural);
+        ensure!(
+            differences.is_empty(),
+            "void: {what}: {} cells are not open without rules:\n{}",
+            differences.len(),
+            differences.join("\n")
+        );
         Ok(())
     }
 }
@@ -115,33 +146,29 @@ fn prove_up(world: &World) -> Result<()> {
     bail!("void: the network is not up:\n{}", silent.join("\n"))
 }
 
-/// Without rules everything is open, else nothing after this proves anything.
 fn control(bench: &mut Bench) -> Result<usize> {
-    let verdicts = matrix::run(&bench.world, &bench.cells, &matrix::natural)?;
-    let differences = matrix::differences(&verdicts, &matrix::natural);
-    ensure!(
-        differences.is_empty(),
-        "void: not everything is open without rules:\n{}",
-        differences.join("\n")
-    );
-    Ok(verdicts.len())
+    let cells = bench.cells.clone();
+    bench.ensure_open("control", &cells)?;
+    Ok(cells.len())
 }
 
 /// Every trick gets past where there are no rules, and only those that may where there are.
 fn play_tricks(bench: &mut Bench) -> Result<usize> {
-    let list = tricks::tricks(bench.kind(), 0);
-    let seen = tricks::play(&bench.world, &list)?;
-    let unseen: Vec<&str> =
-        list.iter().filter(|t| !seen.contains(&t.sighting)).map(|t| t.name.as_str()).collect();
-    ensure!(unseen.is_empty(), "void: not seen without rules:\n{}", unseen.join("\n"));
-    std::thread::sleep(FORGET);
+    let control = tricks::play_rounds(&bench.world, 0, &|_| true)?;
+    ensure!(control.held.is_empty(), "void: not seen without rules:\n{}", join(&control.held));
     bench.load()?;
-    let list = tricks::tricks(bench.kind(), 1);
-    let seen = tricks::play(&bench.world, &list)?;
-    let wrong = list.iter().filter(|t| seen.contains(&t.sighting) != t.passes);
-    let wrong = wrong.map(|t| format!("{}: passed {}, expected {}", t.name, !t.passes, t.passes)).collect();
-    bench.fail("tricks", wrong);
-    Ok(list.len())
+    let played = tricks::play_rounds(&bench.world, tricks::TRIES, &|trick| trick.passes)?;
+    let wrong = tricks::tricks(bench.kind(), 0).into_iter().filter(|t| !t.passes);
+    let forbidden: BTreeSet<String> = wrong.map(|t| t.id()).collect();
+    let mut lines: Vec<String> =
+        played.past.intersection(&forbidden).map(|t| format!("got past: {t}")).collect();
+    lines.extend(played.held.iter().map(|t| format!("did not get past, and should: {t}")));
+    bench.fail("tricks", lines);
+    Ok(played.count)
+}
+
+fn join(lines: &BTreeSet<String>) -> String {
+    lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
 }
 
 fn whole_matrix(bench: &mut Bench) -> Result<usize> {
@@ -160,7 +187,7 @@ fn orders(bench: &mut Bench) -> Result<usize> {
         bench.judge(what, &cells)
     };
     if !kind.runs_pods() {
-        bench.world.own().nft("delete table inet metalstrap\n")?;
+        bench.unload()?;
         bench.load()?;
         judge(bench, "rules created again")?;
         return Ok(judged);
@@ -171,12 +198,8 @@ fn orders(bench: &mut Bench) -> Result<usize> {
     kube_proxy::unload(bench.world.own(), Mode::Iptables)?;
     own(bench, Mode::Nftables)?;
     judge(bench, "nftables mode, after our rules")?;
-    bench.world.own().nft("delete table inet metalstrap\n")?;
-    std::thread::sleep(FORGET);
-    let verdicts = matrix::run(&bench.world, &cells, &matrix::natural)?;
-    let differences = matrix::differences(&verdicts, &matrix::natural);
-    ensure!(differences.is_empty(), "void: nftables mode, no rules:\n{}", differences.join("\n"));
-    std::thread::sleep(FORGET);
+    bench.unload()?;
+    bench.ensure_open("nftables mode", &cells)?;
     bench.load()?;
     judge(bench, "nftables mode, before our rules")?;
     own(bench, Mode::Iptables)?;
@@ -211,9 +234,13 @@ fn mapped_addresses(bench: &mut Bench) -> Result<usize> {
         let cells: Vec<Cell> = bench.cells.iter().filter(is_wanted).copied().collect();
         let probes: Vec<Probe> =
             cells.iter().map(|cell| Probe { knock: Knock::Tcp, to: mapped(cell), from: None }).collect();
-        let verdicts = probe(&bench.world.spaces[&from], &probes, Duration::from_millis(1300))?;
+        let should: Vec<bool> = cells.iter().map(|cell| expected(cell) != Verdict::Dropped).collect();
+        let quiet = Duration::from_millis(300);
+        let verdicts = probe_again(&bench.world.spaces[&from], &probes, &should, quiet)?;
         let wrong = cells.iter().zip(&verdicts).filter(|(cell, verdict)| expected(cell) != **verdict);
-        let wrong = wrong.map(|(cell, verdict)| format!("{cell}: {verdict:?}")).collect();
+        let wrong =
+            wrong.map(|(cell, verdict)| format!("{cell}: {verdict:?}, expected {:?}", expected(cell)));
+        let wrong = wrong.collect();
         bench.fail("mapped addresses", wrong);
         count += cells.len();
     }
@@ -225,29 +252,34 @@ fn sweeps(bench: &mut Bench) -> Result<usize> {
     let kind = bench.kind();
     let all: BTreeSet<u16> = (1..=u16::MAX).collect();
     let mut source_port = 3000;
-    let mut one = |bench: &Bench, to, v6| {
-        source_port += 10;
-        sweep::sweep(&bench.world, Host::DmzHost, to, v6, source_port)
+    let mut one = |bench: &Bench, to, v6, should: &BTreeSet<u16>| {
+        source_port += sweep::TRIES;
+        sweep::sweep(&bench.world, to, v6, source_port, should)
     };
-    bench.world.own().nft("delete table inet metalstrap\n")?;
+    bench.unload()?;
     for v6 in [false, true] {
-        let open = one(bench, Place::Dmz, v6)?;
+        let open = one(bench, Place::Dmz, v6, &all)?;
         let silent: Vec<&u16> = all.difference(&open).take(20).collect();
         ensure!(silent.is_empty(), "void: without rules these ports are silent (IPv6 {v6}): {silent:?}");
     }
-    std::thread::sleep(FORGET);
     bench.load()?;
     let mut swept = 0;
     for to in [Place::Dmz, Place::Cluster] {
         for v6 in [false, true] {
-            let open = one(bench, to, v6)?;
             let may = |port: &u16| {
                 let cell = Cell { from: Host::DmzHost, to, v6, knock: Knock::Tcp, port: *port };
                 plan::expected(kind, &cell) != Verdict::Dropped
             };
             let planned: BTreeSet<u16> = all.iter().copied().filter(may).collect();
+            let open = one(bench, to, v6, &planned)?;
+            let some = |ports: Vec<&u16>| format!("{} {:?}", ports.len(), &ports[..ports.len().min(20)]);
             if open != planned {
-                bench.fail("sweep", vec![format!("{to:?}, IPv6 {v6}: open {open:?}, planned {planned:?}")]);
+                let more = some(open.difference(&planned).collect());
+                let less = some(planned.difference(&open).collect());
+                let line = format!(
+                    "{to:?}, IPv6 {v6}: open and should not be: {more}; closed and should not be: {less}"
+                );
+                bench.fail("sweep", vec![line]);
             }
             swept += all.len();
         }
@@ -263,20 +295,25 @@ fn reloads(bench: &mut Bench) -> Result<usize> {
         true => kube_proxy::listing(bench.world.own(), Mode::Iptables),
         false => Ok(String::new()),
     };
-    bench.world.own().nft("delete table inet metalstrap\n")?;
-    let open = reload::flood(&bench.world, || {
-        std::thread::sleep(Duration::from_millis(100));
-        Ok(())
-    })?;
+    bench.unload()?;
+    let mut open = reload::Flooded::default();
+    for _ in 0..FLOOD_TRIES {
+        open = reload::flood(&bench.world, FIRST_PORT - reload::FLOOD_PORTS, || {
+            std::thread::sleep(Duration::from_millis(100));
+            Ok(())
+        })?;
+        if open.answers > 0 {
+            break;
+        }
+    }
     ensure!(open.answers > 0, "void: without rules the flood hears no answer ({} sent)", open.sent);
-    std::thread::sleep(FORGET);
     bench.load()?;
     let before = foreign(bench)?;
     let file = tempfile::NamedTempFile::new().context("making a scratch file")?;
     std::fs::write(file.path(), &bench.rules).context("writing the rules")?;
-    let flooded = reload::flood(&bench.world, || {
+    let flooded = reload::flood(&bench.world, FIRST_PORT, || {
         for _ in 0..RELOADS {
-            bench.load()?;
+            bench.world.own().nft(&bench.rules).context("loading the rules")?;
         }
         for number in 0..KILLS {
             reload::kill_midway(&bench.world, file.path(), Duration::from_micros(number * 500))?;
@@ -284,8 +321,8 @@ fn reloads(bench: &mut Bench) -> Result<usize> {
         Ok(())
     })?;
     if flooded.answers > 0 {
-        bench
-            .fail("reloads", vec![format!("{} answers to {} forbidden SYNs", flooded.answers, flooded.sent)]);
+        let line = format!("{} answers to {} forbidden SYNs", flooded.answers, flooded.sent);
+        bench.fail("reloads", vec![line]);
     }
     if foreign(bench)? != before {
         bench.fail("reloads", vec!["a table of others has changed".to_owned()]);
@@ -303,86 +340,9 @@ fn mutations(bench: &mut Bench) -> Result<usize> {
     let expected = bench.expected();
     let cells = core_cells(&bench.cells, &expected);
     let rules = bench.rules.clone();
-    let mut mutations = Mutations { world: &bench.world, rules, cells, expected: &expected, round: 2 };
+    let mut mutations =
+        Mutations { world: &bench.world, rules, cells, expected: &expected, round: 2 * tricks::TRIES };
     let (count, dead) = mutations.dead()?;
     bench.fail("removing it changes nothing", dead);
     Ok(count)
-}
-
-/// What one kind of node gave: count and seconds of each step, failures.
-struct Row {
-    kind: Kind,
-    steps: Vec<(usize, f64)>,
-    failures: Vec<String>,
-}
-
-fn prove(kind: Kind, seed: u64) -> Result<Row> {
-    let mut bench = Bench::new(kind, seed).context("building the world")?;
-    let mut steps = Vec::new();
-    for (name, step) in STEPS {
-        let start = Instant::now();
-        let count = step(&mut bench).with_context(|| format!("step `{name}`"))?;
-        steps.push((count, start.elapsed().as_secs_f64()));
-    }
-    Ok(Row { kind, steps, failures: bench.failures })
-}
-
-fn print_table(rows: &[Row], seconds: f64) {
-    print!("{:<22}", "");
-    rows.iter().for_each(|row| print!("{:>20}", row.kind.name()));
-    println!();
-    for (index, (name, _)) in STEPS.iter().enumerate() {
-        print!("{name:<22}");
-        for (count, seconds) in rows.iter().filter_map(|row| row.steps.get(index)) {
-            print!("{:>20}", format!("{count} {seconds:>6.1} s"));
-        }
-        println!();
-    }
-    println!("all in {seconds:.1} s");
-}
-
-fn main() -> Result<()> {
-    if !nix::unistd::geteuid().is_root() {
-        bail!("the packet proof makes network namespaces and loads rules into them: run it as root");
-    }
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).context("reading the limit of open files")?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("raising the limit of open files")?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("reading the clock")?;
-    let seed = match std::env::var("FIREWALL_SEED") {
-        Ok(text) => text.parse().context("FIREWALL_SEED is a number")?,
-        Err(_) => now.as_secs(),
-    };
-    let start = Instant::now();
-    let only = std::env::var("FIREWALL_KIND").ok();
-    let wanted = |kind: &Kind| only.as_ref().is_none_or(|name| name == kind.name());
-    let queue: Mutex<Vec<Kind>> = Mutex::new(Kind::ALL.into_iter().rev().filter(wanted).collect());
-    let rows = Mutex::new(Vec::new());
-    let work = || -> Result<()> {
-        loop {
-            let Some(kind) = queue.lock().map_err(|_| anyhow!("a prover ended"))?.pop() else {
-                return Ok(());
-            };
-            let row = prove(kind, seed).with_context(|| kind.name())?;
-            rows.lock().map_err(|_| anyhow!("a prover ended"))?.push(row);
-        }
-    };
-    std::thread::scope(|scope| {
-        let workers = [scope.spawn(work), scope.spawn(work)];
-        workers.into_iter().try_for_each(|w| w.join().map_err(|_| anyhow!("a prover ended by a panic"))?)
-    })?;
-    let mut rows = rows.into_inner().context("collecting the results")?;
-    rows.sort_by_key(|row| row.kind);
-    print_table(&rows, start.elapsed().as_secs_f64());
-    let cells: usize = rows.iter().filter_map(|row| row.steps.get(2)).map(|(cells, _)| cells).sum();
-    ensure!(only.is_some() || cells >= LEAST_CELLS, "only {cells} cells in the matrix");
-    let failures: Vec<String> = rows.into_iter().flat_map(|row| row.failures).collect();
-    let first: Vec<&str> = failures.iter().take(SHOWN).map(String::as_str).collect();
-    ensure!(
-        failures.is_empty(),
-        "{} failures, the first {}:\n{}",
-        failures.len(),
-        first.len(),
-        first.join("\n")
-    );
-    Ok(())
 }
