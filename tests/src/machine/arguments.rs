@@ -1,6 +1,6 @@
 //! QEMU's arguments for a machine. Pure.
 
-use super::{Attachment, Drive, Firmware, Machine};
+use super::{Attachment, Bus, Drive, Firmware, Machine};
 use crate::accel::Accel;
 use std::path::Path;
 
@@ -69,14 +69,23 @@ impl Arguments {
         let head = format!("if=none,id={id},format=raw,cache=unsafe,discard=unmap{read_only}");
         self.pair("-drive", &format!("{head},{}", backing(drive)));
         let device = match &drive.attachment {
-            Attachment::Disk { serial, sector_bytes } => format!(
-                "virtio-blk-pci,drive={id},serial={serial},logical_block_size={sector_bytes},physical_block_size={}",
+            Attachment::Disk { bus, serial, sector_bytes } => format!(
+                "{},drive={id},serial={serial},logical_block_size={sector_bytes},physical_block_size={}",
+                device_name(*bus),
                 (*sector_bytes).max(4096)
             ),
             Attachment::Cd => format!("ide-cd,drive={id}"),
             Attachment::Stick => format!("usb-storage,bus=usb.0,removable=on,drive={id}"),
         };
         self.pair("-device", &format!("{device}{}", boot_index(drive.boot_order)));
+    }
+}
+
+fn device_name(bus: Bus) -> &'static str {
+    match bus {
+        Bus::Virtio => "virtio-blk-pci",
+        Bus::Sata => "ide-hd",
+        Bus::Nvme => "nvme",
     }
 }
 

@@ -3,7 +3,7 @@
 use super::install::{disk_of, fresh_dir};
 use super::{Context, Figures};
 use crate::cluster::{Changes, DISK_SERIAL, MAC, adapt, secrets};
-use crate::machine::{Drive, Machine, Network, free_port};
+use crate::machine::{Bus, Drive, Machine, Network, free_port};
 use crate::media::make_fat_volume;
 use anyhow::{Result, ensure};
 
@@ -27,7 +27,7 @@ pub(super) fn run(context: &Context) -> Result<Figures> {
         &[("cluster.toml", cluster.as_bytes()), ("secrets.toml", secrets().as_bytes())],
     )?;
     let machine = Machine::new("handover")
-        .drive(Drive::disk("disk0", &disk, DISK_SERIAL).boot(1))
+        .drive(Drive::disk("disk0", &disk, DISK_SERIAL).on(Bus::Sata).boot(1))
         .drive(Drive::cd("medium", &context.image.iso).boot(0))
         .drive(Drive::stick("config", stick))
         .network(Network { agent_port: Some(free_port()?), ..Network::new(MAC) });

@@ -4,7 +4,7 @@ use super::{Context, Figures};
 use crate::canary::{ensure_not_in, ensure_only_in};
 use crate::cluster::{CANARY, Changes, DISK_SERIAL, MAC, adapt, secrets};
 use crate::health;
-use crate::machine::{Drive, Firmware, Machine, Network, Vm, free_port};
+use crate::machine::{Bus, Drive, Firmware, Machine, Network, Vm, free_port};
 use crate::media::{make_disk, make_fat_volume, put_on_stick};
 use crate::phases::finished_phases;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -138,8 +138,12 @@ pub(super) fn install_and_check(
     make_disk(&disk, DISK_MIB)?;
     let port = free_port()?;
     let mut machine = way.machine;
+    let bus = match machine.firmware {
+        Firmware::Bios => Bus::Sata,
+        Firmware::Uefi => Bus::Nvme,
+    };
     machine.limit_secs = WHOLE_LIMIT_SECS;
-    machine.drives.insert(0, Drive::disk("disk0", &disk, DISK_SERIAL).boot(0));
+    machine.drives.insert(0, Drive::disk("disk0", &disk, DISK_SERIAL).on(bus).boot(0));
     let machine = machine.network(Network { agent_port: Some(port), ..way.network });
     let (figures, report) = machine.run(context.accel, dir, context.echo, |vm| {
         let figures = install_and_reboot(vm)?;
