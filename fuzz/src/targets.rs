@@ -9,6 +9,7 @@ use installer::inventory::{
     parse_smart, parse_udev, parse_volumes, parse_wipefs, render_inventory, sanitise, sniff_signatures,
 };
 use installer::plan::mark::{parse_mark, render_mark};
+use installer::probe::{Heard, parse_frame, render_answer};
 use installer::record::parse_record;
 use profiles::node::{SizeRange, matches_glob};
 use profiles::pins::Pins;
@@ -36,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     ("install_record", install_record),
     ("unfinished_mark", unfinished_mark),
     ("shown_text", shown_text),
+    ("frames", frames),
 ];
 
 /// A small good file, for what stands beside another.
@@ -223,4 +225,21 @@ pub fn shown_text(data: &[u8]) {
     assert_eq!(serde_json::from_str::<String>(&escaped).expect("and read again"), text(data));
     let shown = sanitise(&text(data));
     assert!(shown.chars().all(|c| !c.is_control()) && shown.chars().count() <= 257, "{shown:?}");
+}
+
+/// Frames from the network: nobody but a single machine is ever named, and whoever asks can be answered.
+pub fn frames(data: &[u8]) {
+    for heard in parse_frame(data) {
+        match heard {
+            Heard::Holder { mac, .. } | Heard::Candidate { mac, .. } => {
+                assert!(mac.0[0] & 1 == 0 && mac.0 != [0; 6], "{mac}");
+            }
+            Heard::Asked { address, by, mac } => {
+                let answer =
+                    render_answer(mac, address, by, mac).expect("asked and asking are of one family");
+                assert_eq!(parse_frame(&answer), [Heard::Holder { address, mac }]);
+            }
+            Heard::Echo { .. } | Heard::TooBig { .. } | Heard::Dns { .. } => {}
+        }
+    }
 }

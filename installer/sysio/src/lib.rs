@@ -1,8 +1,8 @@
 //! The one crate that touches the system: commands, files, mounts, block devices, consoles, HTTP, D-Bus, clocks.
 //!
 //! Everything here is a thin, honest wrapper with a good error; decisions live above it. No `unsafe` but one
-//! read of `adjtimex`: what else would need it (re-reading a partition table, loading a kernel) is done by the Debian
-//! tool for it.
+//! read of `adjtimex` and two calls of a packet socket for which nix has no safe form: what else would need it (re-reading a
+//! partition table, loading a kernel) is done by the Debian tool for it.
 // This is the crate that the other crates' lints point to.
 #![allow(clippy::disallowed_methods)]
 
@@ -18,6 +18,7 @@ pub mod http;
 pub mod links;
 pub mod mounts;
 pub mod nft;
+pub mod packets;
 pub mod power;
 pub mod probe;
 pub mod sysfs;
