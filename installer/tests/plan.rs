@@ -35,6 +35,7 @@ fn plan_of(example: &str, machine: &str, secrets: &NodeSecrets) -> Planned {
         image: None,
         artifacts: None,
         ids: &InstallIds::for_plan(cluster.name(), &node.hostname, disk.serial()),
+        cluster_exists: false,
     })
     .unwrap()
 }
@@ -125,6 +126,7 @@ fn try_plan(
         image: None,
         artifacts: None,
         ids: &InstallIds::for_plan("ha", &node.hostname, "S1"),
+        cluster_exists: false,
     })
 }
 

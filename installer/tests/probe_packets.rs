@@ -179,7 +179,7 @@ fn an_ipv6_address_in_use_names_the_mac_and_a_free_one_is_free() {
             watched: vec![],
         };
         let mut wire = SocketWire::open("eth0").unwrap();
-        let us = Us { mac: wire.mac(), machine: Machine::read().unwrap().macs(), id: 7 };
+        let us = Us { mac: wire.mac(), machine: Machine::read().unwrap().macs(), id: 7, fresh: false };
         let taken = ask_leg(&questions("fd00:10::21/64"), &mut wire, &us);
         let holder: MacAddr = "02:00:00:00:00:09".parse().unwrap();
         assert_eq!(taken.own[&ip("fd00:10::21")].macs().collect::<Vec<_>>(), [holder]);

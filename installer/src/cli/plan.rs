@@ -61,6 +61,7 @@ pub fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         image: medium.as_ref().map(|m| &m.image),
         artifacts: medium.as_ref().map(|m| &m.artifacts),
         ids: &ids,
+        cluster_exists: false,
     })
     .map_err(|error| error.refusal())?;
     planned.plan.warnings.extend(disk.warnings().iter().cloned());

@@ -5,6 +5,7 @@
 mod around;
 mod config;
 mod disk;
+mod network;
 mod page;
 mod retry;
 mod write;
@@ -29,10 +30,11 @@ pub struct CodeInfo {
 type Group = (&'static str, &'static [CodeInfo]);
 
 /// All codes of this program, by group.
-const GROUPS: [Group; 4] = [
+const GROUPS: [Group; 5] = [
     ("Configuration and identity", config::CODES),
     ("Disks", disk::CODES),
     ("Machine, medium and surroundings", around::CODES),
+    ("Network", network::CODES),
     ("Installing", write::CODES),
 ];
 

@@ -3,6 +3,7 @@
 //! kernel arguments → inventory → config → who am I → handing over? → memory → disk → plan → apply → reboot.
 
 mod medium;
+mod network;
 mod outcome;
 mod reporter;
 
@@ -173,10 +174,21 @@ fn install(
     if args.mode == Mode::Install {
         fill_tokens(&node, &mut secrets, screen)?;
     }
+    stage.enter("asking the network");
+    let cluster_exists = network::ask_network(&node, &inventory, screen)?;
     stage.enter("making the plan");
     let resumed = resumed_install(options.resume, &disk)?;
     let ids = resumed.map_or_else(InstallIds::random, InstallIds::from_install);
-    let planned = plan(&node, &secrets, &inventory, &disk, &medium, &ids)?;
+    let planned = plan(&PlanInput {
+        node: &node,
+        secrets: &secrets,
+        nics: &machine_nics(&inventory),
+        disk: &PlannedDisk::from(&disk),
+        image: Some(&medium.image),
+        artifacts: Some(&medium.artifacts),
+        ids: &ids,
+        cluster_exists,
+    })?;
     if args.mode == Mode::Plan {
         render_text(&planned.plan).lines().for_each(|line| screen.line(line));
         return Ok(Outcome::planned(disk.path()));
@@ -302,24 +314,8 @@ fn fill_tokens(node: &NodeConfig, secrets: &mut NodeSecrets, screen: &mut dyn Li
     secrets::ensure_tokens(node, secrets)
 }
 
-fn plan(
-    node: &NodeConfig,
-    secrets: &NodeSecrets,
-    inventory: &Inventory,
-    disk: &TargetDisk,
-    medium: &Medium,
-    ids: &InstallIds,
-) -> Result<Planned, Refusal> {
-    plan_install(&PlanInput {
-        node,
-        secrets,
-        nics: &machine_nics(inventory),
-        disk: &PlannedDisk::from(disk),
-        image: Some(&medium.image),
-        artifacts: Some(&medium.artifacts),
-        ids,
-    })
-    .map_err(|error| error.refusal())
+fn plan(input: &PlanInput<'_>) -> Result<Planned, Refusal> {
+    plan_install(input).map_err(|error| error.refusal())
 }
 
 fn confirm(options: &Options, planned: &Planned, ask: &mut dyn FnMut(&str) -> bool) -> Result<(), Refusal> {

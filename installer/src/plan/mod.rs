@@ -16,7 +16,7 @@ pub mod text;
 
 pub use machine::machine_nics;
 pub use model::{InstallPlan, Phase, PlannedDisk, PlannedFile, Step};
-pub use network::Nic;
+pub use network::{Nic, choose_macs};
 
 use crate::exit::ExitCode;
 use crate::refusal::Refusal;
@@ -46,6 +46,8 @@ pub struct PlanInput<'a> {
     pub artifacts: Option<&'a Artifacts>,
     /// Identities of this install.
     pub ids: &'a InstallIds,
+    /// True when a master of this cluster was seen to hold the API VIP: then nobody forms it a second time.
+    pub cluster_exists: bool,
 }
 
 /// A plan and the files it speaks of.
@@ -134,6 +136,7 @@ pub fn plan_install(input: &PlanInput<'_>) -> Result<Planned, PlanError> {
     warnings.extend(missing);
     let context = RenderContext {
         chosen_macs: network::choose_macs(input.node, input.nics)?,
+        cluster_exists: input.cluster_exists,
         ..RenderContext::default()
     };
     let rendered = render_node(input.node, &secrets, &context)?;

@@ -30,7 +30,7 @@ impl Nic {
 ///
 /// # Errors
 /// A named MAC that the machine does not have; more or fewer than one left for an interface without MAC.
-pub(super) fn choose_macs(node: &NodeConfig, nics: &[Nic]) -> Result<BTreeMap<String, MacAddr>, PlanError> {
+pub fn choose_macs(node: &NodeConfig, nics: &[Nic]) -> Result<BTreeMap<String, MacAddr>, PlanError> {
     let error = |interface: &str, reason: String| PlanError::Nic {
         interface: interface.to_owned(),
         reason,

@@ -13,6 +13,8 @@ use sysio::packets::PacketSocket;
 /// A card needs this long to agree on a speed with its switch; a bond to agree on LACP.
 const CARRIER_WAIT: Duration = Duration::from_secs(12);
 const CARRIER_PAUSE: Duration = Duration::from_millis(250);
+/// A link that was up all the time since so long ago is past the spanning tree of its switch.
+const SETTLED_AFTER: Duration = Duration::from_secs(60);
 
 /// Kinds of interfaces that are made of others and have the address of one of them.
 const MADE_OF_OTHERS: [&str; 6] = ["bond", "bridge", "vlan", "macvlan", "macvtap", "ipvlan"];
@@ -157,7 +159,8 @@ fn talk(questions: &LegQuestions, link: &Link, machine: &Machine) -> LegFindings
         Ok(wire) => wire,
         Err(why) => return LegFindings::not_looked(questions, Carrier::Up, &why),
     };
-    let us = Us { mac: wire.mac(), machine: machine.macs(), id: rand::random() };
+    let settled = link.carrier && sysio::clock::boottime().is_ok_and(|up| up > SETTLED_AFTER);
+    let us = Us { mac: wire.mac(), machine: machine.macs(), id: rand::random(), fresh: !settled };
     let mut findings = ask_leg(questions, &mut wire, &us);
     explain_own_limit(&mut findings, questions, link);
     findings

@@ -15,7 +15,7 @@ const PROBE_PAUSE: Duration = Duration::from_secs(1);
 /// RFC 5227 `ANNOUNCE_WAIT`: as long an answer may take after the last probe.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 /// A switch port that speaks spanning tree swallows everything for 30 s after the signal came. So long the probes go on when not
-/// a single frame was heard; nearly all of that time has passed in the boot.
+/// a single frame was heard on a fresh link; the rest of that time has passed in the boot.
 const DEAF_PROBES: u32 = 15;
 /// How often an echo request or a DNS question is sent, and how long each is waited for.
 const TRIES: u16 = 3;
@@ -52,6 +52,8 @@ pub struct Us {
     pub machine: BTreeSet<MacAddr>,
     /// Identity of our echo requests and DNS questions.
     pub id: u16,
+    /// The signal may be younger than the time in which a switch passes nothing.
+    pub fresh: bool,
 }
 
 /// Asks who has these addresses. Gives the Ethernet addresses of all who said so; an address nobody has is not in it. Somebody who is
@@ -64,7 +66,7 @@ pub(super) fn call_roll(
     let mut holders: BTreeMap<IpAddr, BTreeSet<MacAddr>> = BTreeMap::new();
     let mut deaf = true;
     let mut number = 0;
-    while number < PROBES || (deaf && number < DEAF_PROBES) {
+    while number < PROBES || (us.fresh && deaf && number < DEAF_PROBES) {
         number += 1;
         for address in asked {
             wire.send(&render_probe(us.mac, *address))?;

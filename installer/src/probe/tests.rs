@@ -98,7 +98,7 @@ impl Segment {
 }
 
 fn us() -> Us {
-    Us { mac: US, machine: BTreeSet::from([US, OUR_OTHER_CARD]), id: 0x4d53 }
+    Us { mac: US, machine: BTreeSet::from([US, OUR_OTHER_CARD]), id: 0x4d53, fresh: true }
 }
 
 /// A node of the example with three masters, a worker and two internal proxies: 10.0.0.0/22, gateway and DNS at .1.

@@ -167,6 +167,7 @@ impl Fixture {
             image: Some(&image),
             artifacts: Some(&artifacts),
             ids: &InstallIds::for_plan("lab", "master-1", "TEST0001"),
+            cluster_exists: false,
         })
         .unwrap()
     }

@@ -139,6 +139,7 @@ fn a_plan_names_no_disk_but_the_chosen_one() {
             image: None,
             artifacts: None,
             ids: &InstallIds::for_plan("lab", &node.hostname, target.serial()),
+            cluster_exists: false,
         })
         .unwrap_or_else(|error| panic!("{}: {error}", machine.name));
         let plan = serde_json::to_string(&planned.plan).unwrap();
