@@ -20,4 +20,5 @@ pub mod record;
 pub mod refusal;
 pub mod render;
 pub mod settle;
+pub mod support;
 pub mod verify;

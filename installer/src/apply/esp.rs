@@ -57,6 +57,26 @@ impl Esp {
         self.flush()
     }
 
+    /// True when there is such a file or folder.
+    ///
+    /// # Errors
+    /// mtools cannot be started.
+    pub fn has(&self, path: &str) -> Result<bool, CommandError> {
+        self.tool("mdir")
+            .arg("-b")
+            .arg(format!("::{path}"))
+            .run_any_status()
+            .map(|output| output.status.success())
+    }
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// mtools fails, also when the file is not there.
+    pub fn remove(&self, path: &str) -> Result<(), CommandError> {
+        self.tool("mdel").arg(format!("::{path}")).run().map(drop)
+    }
+
     /// Copies a file out of the ESP.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ pub mod inventory;
 pub mod plan;
 pub mod settle;
 pub mod status;
+pub mod support;
 
 /// Turns bare machines into nodes of a highly available k3s cluster on Debian 12.
 #[derive(Debug, Parser)]
@@ -80,6 +81,8 @@ pub enum Command {
     /// Ask a health agent how its node is.
     #[command(visible_alias = "health")]
     Status(status::Args),
+    /// Collect everything that explains this machine, without its secrets.
+    Support(support::Args),
     /// Show, explain, compare and load the firewall of a node.
     Firewall(firewall::Args),
     /// Print the completion script of a shell.
@@ -98,6 +101,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Install(args) => install::run(args, global),
         Command::Settle => settle::run(),
         Command::Status(args) => status::run(args, global),
+        Command::Support(args) => support::run(args, global),
         Command::Firewall(args) => firewall::run(args, global),
         Command::Completion(args) => completion::run(args, global),
     }

@@ -75,4 +75,22 @@ pub(super) const CODES: &[CodeInfo] = &[
         cause: "an image built with more packages or artefacts than a slot has room for",
         action: "leave something out of images/packages and build the image anew",
     },
+    CodeInfo {
+        code: "E_SUPPORT_MEDIUM",
+        meaning: "The support bundle cannot be written to a medium.",
+        cause: "no FAT volume labelled METALSTRAP is plugged in, several are, or it is full or write-protected",
+        action: "plug in one FAT volume labelled METALSTRAP with some free room, or use --to DIR or --to URL",
+    },
+    CodeInfo {
+        code: "E_SUPPORT_UPLOAD",
+        meaning: "The support bundle cannot be sent to its URL.",
+        cause: "the server is not reachable or takes neither PUT nor POST at that address",
+        action: "check the URL and the server, or use --to DIR or --to medium",
+    },
+    CodeInfo {
+        code: "E_SUPPORT_LEAK",
+        meaning: "A secret was still in the finished support bundle, which was therefore not written.",
+        cause: "a form of a secret that the redaction does not know; a bug of metalstrap",
+        action: "report it with the name of the file given above, without the secret",
+    },
 ];

@@ -6,7 +6,7 @@ use crate::refusal::Refusal;
 use sysio::sysfs::SysRoot;
 
 /// Every `metalstrap.*` argument of the contract, whoever reads it.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "config",
     "debug",
     "disk",
@@ -18,6 +18,7 @@ const KNOWN: [&str; 13] = [
     "slotname",
     "state",
     "sums",
+    "support",
     "url",
     "wipe",
 ];
@@ -61,6 +62,8 @@ pub struct KernelArgs {
     pub disk: Option<String>,
     /// `metalstrap.wipe=`.
     pub wipe: Option<String>,
+    /// `metalstrap.support=`: where a support bundle goes when an install stops, `medium` or a URL.
+    pub support: Option<String>,
     /// `metalstrap.url=`: folder the live files came from.
     pub url: Option<String>,
     /// `metalstrap.halt_if_installed`.
@@ -103,6 +106,7 @@ fn take(args: &mut KernelArgs, name: &str, value: Option<&str>) -> Result<(), Re
         "disk" => args.disk = Some(required(name, value)?.to_owned()),
         "wipe" => args.wipe = Some(required(name, value)?.to_owned()),
         "url" => args.url = Some(required(name, value)?.to_owned()),
+        "support" => args.support = Some(parse_support(required(name, value)?)?),
         "slot" => args.installed = true,
         "halt_if_installed" => args.halt_if_installed = parse_switch(name, value)?,
         "debug" => args.debug = parse_switch(name, value)?,
@@ -146,6 +150,16 @@ fn parse_location(value: &str) -> Result<ConfigLocation, Refusal> {
     Err(refuse(format!(
         "metalstrap.config has the value \"{}\", expected http://…, https://… or label:NAME",
         sanitise(value)
+    )))
+}
+
+fn parse_support(value: &str) -> Result<String, Refusal> {
+    if value == "medium" || ["http://", "https://"].iter().any(|scheme| value.starts_with(scheme)) {
+        return Ok(value.to_owned());
+    }
+    let shown = sanitise(value);
+    Err(refuse(format!(
+        "metalstrap.support has the value \"{shown}\", expected medium, http://… or https://…"
     )))
 }
 
@@ -238,6 +252,10 @@ mod tests {
             ),
             ("metalstrap.mode", "metalstrap.mode needs a value"),
             ("metalstrap.wipe=", "metalstrap.wipe needs a value"),
+            (
+                "metalstrap.support=/dev/sda",
+                "metalstrap.support has the value \"/dev/sda\", expected medium, http://… or https://…",
+            ),
             ("metalstrap.debug=perhaps", "metalstrap.debug has the value \"perhaps\", expected 1 or 0"),
             (
                 "metalstrap.config=ftp://x",

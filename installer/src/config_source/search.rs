@@ -171,7 +171,7 @@ fn nothing_there() -> String {
 
 fn fetch_config(url: &str, world: &mut dyn World) -> Result<FoundConfig, Refusal> {
     let failed = |why: String| Refusal::new("E_CONFIG_FETCH", ExitCode::Download, why);
-    let shown = sanitise(url);
+    let shown = sanitise(&sysio::http::without_user(url));
     let Some(cluster) = world.fetch(url).map_err(failed)? else {
         return Err(Refusal::new(
             "E_CONFIG_NONE",

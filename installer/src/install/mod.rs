@@ -2,6 +2,7 @@
 //!
 //! kernel arguments → inventory → config → who am I → handing over? → memory → disk → plan → apply → reboot.
 
+mod keep;
 mod medium;
 mod network;
 mod outcome;
@@ -195,6 +196,10 @@ fn install(
     }
     disk.warnings().iter().for_each(|text| screen.line(&render_warning(text)));
     planned.plan.warnings.iter().for_each(|warning| screen.line(&render_warning(warning)));
+    note_unkept(
+        keep::keep_tokens(&secrets).map_err(Into::into).and_then(|()| keep::keep_plan(&planned)),
+        screen,
+    );
     stage.enter("asking for confirmation");
     confirm(options, &planned, ask)?;
     stage.enter("carrying out the plan");
@@ -235,6 +240,13 @@ fn collect_inventory() -> Result<Inventory, Refusal> {
     })
 }
 
+/// A support bundle will lack something; the install goes on.
+fn note_unkept(kept: anyhow::Result<()>, screen: &mut dyn Lines) {
+    if let Err(error) = kept {
+        screen.line(&render_warning(&format!("not kept for a support bundle: {error:#}")));
+    }
+}
+
 /// Config, cluster, and which of its nodes this machine is.
 fn find_node(
     options: &Options,
@@ -246,6 +258,9 @@ fn find_node(
         Some(path) => read_config(path)?,
         None => find_config(args, inventory, &mut LiveWorld::default())?,
     };
+    let files: Vec<&[u8]> =
+        std::iter::once(&found.cluster).chain(&found.secrets).map(Vec::as_slice).collect();
+    note_unkept(keep::keep_secrets_of_files(&files).map_err(Into::into), screen);
     let (cluster, diagnostics) = load_found(&found)?;
     diagnostics.iter().for_each(|d| screen.line(&render_warning(&d.to_string())));
     let identified = identify_node(&cluster.identities(), inventory, args.node.as_deref())?;

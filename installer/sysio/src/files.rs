@@ -114,6 +114,51 @@ pub fn read_text(path: &Path, max_bytes: u64) -> Result<String, FileError> {
         .at("reading", path)
 }
 
+/// The last `max_bytes` of a file or of what the kernel gives for one, and whether it was longer.
+///
+/// # Errors
+/// [`FileError`] naming the path.
+pub fn read_end(path: &Path, max_bytes: u64) -> Result<(Vec<u8>, bool), FileError> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOCTTY | libc::O_CLOEXEC | libc::O_NONBLOCK)
+        .open(path)
+        .at("reading", path)?;
+    let max = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+    let (mut bytes, mut cut) = (Vec::new(), false);
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let filled = fill(&mut file, &mut chunk).at("reading", path)?;
+        if filled == 0 {
+            return Ok((bytes, cut));
+        }
+        bytes.extend_from_slice(&chunk[..filled]);
+        if bytes.len() > max {
+            bytes.drain(..bytes.len() - max);
+            cut = true;
+        }
+    }
+}
+
+/// Plain files below a folder, sorted. Links are not followed.
+///
+/// # Errors
+/// [`FileError`] naming the folder that cannot be listed.
+pub fn list_files(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).at("listing", folder)? {
+        let entry = entry.at("listing", folder)?;
+        let kind = entry.file_type().at("listing", folder)?;
+        if kind.is_dir() {
+            files.extend(list_files(&entry.path())?);
+        } else if kind.is_file() {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 /// Length and SHA-256 of a file. `progress` gets the bytes done so far.
 ///
 /// # Errors
@@ -292,6 +337,28 @@ mod tests {
         assert_eq!(error.source.to_string(), "longer than 4 bytes");
         std::fs::write(&path, [0xff]).unwrap();
         assert_eq!(read_text(&path, 4).unwrap_err().source.to_string(), "not UTF-8 text");
+    }
+
+    #[test]
+    fn of_a_long_file_the_end_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, b"12345").unwrap();
+        assert_eq!(read_end(&path, 5).unwrap(), (b"12345".to_vec(), false));
+        assert_eq!(read_end(&path, 2).unwrap(), (b"45".to_vec(), true));
+        assert!(!read_end(Path::new("/proc/self/stat"), 4096).unwrap().0.is_empty());
+    }
+
+    #[test]
+    fn lists_plain_files_below_a_folder_and_follows_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("d")).unwrap();
+        for name in ["z", "d/a"] {
+            std::fs::write(dir.path().join(name), b"").unwrap();
+        }
+        symlink_atomic(Path::new("z"), &dir.path().join("l")).unwrap();
+        symlink_atomic(Path::new("/"), &dir.path().join("root")).unwrap();
+        assert_eq!(list_files(dir.path()).unwrap(), [dir.path().join("d/a"), dir.path().join("z")]);
     }
 
     #[test]

@@ -65,6 +65,22 @@ pub enum HttpError {
         /// HTTP status.
         status: u16,
     },
+    /// No connection, or no answer, when something was sent.
+    #[error("sending to {url}")]
+    Unsent {
+        /// Where to.
+        url: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// The server did not take what was sent.
+    #[error("sending to {url}: the server answered {status}")]
+    NotTaken {
+        /// Where to.
+        url: String,
+        /// HTTP status.
+        status: u16,
+    },
     /// More bytes than allowed.
     #[error("fetching {url}: longer than {max_bytes} bytes")]
     TooLong {
@@ -89,9 +105,11 @@ impl HttpError {
     /// True when trying again may help: no answer, a broken stream, a server in trouble; not a wrong address or a refusal.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Transport { .. } => true,
+            Self::Transport { .. } | Self::Unsent { .. } => true,
             Self::Stream { action, .. } => *action == READING,
-            Self::Status { status, .. } => *status >= 500 || *status == 408 || *status == 429,
+            Self::Status { status, .. } | Self::NotTaken { status, .. } => {
+                *status >= 500 || *status == 408 || *status == 429
+            }
             Self::Client { .. } | Self::TooLong { .. } => false,
         }
     }
@@ -127,12 +145,48 @@ pub fn get_into<W: Write>(
 ) -> Result<Digested, HttpError> {
     let client = build_client(url, LARGE_LIMIT)?;
     with_retries(url, retry, || {
-        let stream_error = |source| HttpError::Stream { url: url.to_owned(), action: WRITING, source };
+        let stream_error = |source| HttpError::Stream { url: without_user(url), action: WRITING, source };
         let mut writer = open().map_err(stream_error)?;
         let digested = fetch(&client, url, max_bytes, progress, &mut writer)?;
         writer.flush().map_err(stream_error)?;
         Ok(digested)
     })
+}
+
+/// Sends bytes to a URL: PUT, or POST where the server takes no PUT. Answers of the 200s are a yes.
+///
+/// # Errors
+/// The error of the last attempt.
+pub fn send(url: &str, bytes: &[u8], content_type: &str, retry: Retry) -> Result<(), HttpError> {
+    let client = build_client(url, LARGE_LIMIT)?;
+    with_retries(url, retry, || {
+        let send = |method: reqwest::Method| {
+            let request =
+                client.request(method, url).header("content-type", content_type).body(bytes.to_vec());
+            let answer = request.send();
+            answer
+                .map_err(|source| HttpError::Unsent { url: without_user(url), source: source.without_url() })
+        };
+        let mut status = send(reqwest::Method::PUT)?.status();
+        if matches!(status.as_u16(), 404 | 405 | 501) {
+            status = send(reqwest::Method::POST)?.status();
+        }
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(HttpError::NotTaken { url: without_user(url), status: status.as_u16() })
+        }
+    })
+}
+
+/// The URL as it may be shown: without the user name and password that may stand in it.
+pub fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest.get(..end).and_then(|authority| authority.rfind('@')) {
+        Some(at) => format!("{scheme}://{}", rest.get(at + 1..).unwrap_or_default()),
+        None => url.to_owned(),
+    }
 }
 
 /// A client for this URL. Plain HTTP gets one without any root certificate, so that it works on a machine that has none.
@@ -147,7 +201,7 @@ fn build_client(url: &str, limit: Duration) -> Result<Client, HttpError> {
     if !url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
         builder = builder.tls_certs_only([]);
     }
-    builder.build().map_err(|source| HttpError::Client { url: url.to_owned(), source })
+    builder.build().map_err(|source| HttpError::Client { url: without_user(url), source })
 }
 
 fn with_retries<T>(
@@ -161,7 +215,7 @@ fn with_retries<T>(
         left -= 1;
         match attempt() {
             Err(error) if left > 0 && error.is_transient() => {
-                tracing::warn!(url, error = %error, pause_secs = pause.as_secs_f32(), left, "fetching failed, trying again");
+                tracing::warn!(url = without_user(url), error = %error, pause_secs = pause.as_secs_f32(), left, "fetching failed, trying again");
                 thread::sleep(pause);
                 pause *= 2;
             }
@@ -181,13 +235,13 @@ fn fetch(
     let response = client
         .get(url)
         .send()
-        .map_err(|source| HttpError::Transport { url: url.to_owned(), source: without_url(source) })?;
+        .map_err(|source| HttpError::Transport { url: without_user(url), source: without_url(source) })?;
     if !response.status().is_success() {
-        return Err(HttpError::Status { url: url.to_owned(), status: response.status().as_u16() });
+        return Err(HttpError::Status { url: without_user(url), status: response.status().as_u16() });
     }
     let announced = response.content_length();
     if announced.is_some_and(|length| length > max_bytes) {
-        return Err(HttpError::TooLong { url: url.to_owned(), max_bytes });
+        return Err(HttpError::TooLong { url: without_user(url), max_bytes });
     }
     receive(response, url, max_bytes, announced, progress, sink)
 }
@@ -200,7 +254,7 @@ fn receive(
     progress: &mut dyn FnMut(u64, Option<u64>),
     sink: &mut dyn Write,
 ) -> Result<Digested, HttpError> {
-    let stream_error = |action| move |source| HttpError::Stream { url: url.to_owned(), action, source };
+    let stream_error = |action| move |source| HttpError::Stream { url: without_user(url), action, source };
     let mut hash = Sha256::new();
     let mut chunk = vec![0u8; CHUNK_BYTES];
     let mut length = 0u64;
@@ -214,7 +268,7 @@ fn receive(
         }
         length += read as u64;
         if length > max_bytes {
-            return Err(HttpError::TooLong { url: url.to_owned(), max_bytes });
+            return Err(HttpError::TooLong { url: without_user(url), max_bytes });
         }
         hash.update(&chunk[..read]);
         sink.write_all(&chunk[..read]).map_err(stream_error(WRITING))?;
@@ -224,8 +278,8 @@ fn receive(
 
 #[cfg(test)]
 mod tests {
-    use super::{Retry, get, get_into};
-    use std::io::{BufRead, BufReader, Write};
+    use super::{Retry, get, get_into, send, without_user};
+    use std::io::{BufRead, BufReader, Read, Write};
     use std::net::TcpListener;
     use std::thread::{self, JoinHandle};
     use std::time::Duration;
@@ -270,6 +324,58 @@ mod tests {
         let (url, server) = serve(vec![answer("503 Busy", ""), answer("200 OK", "abc")]);
         assert_eq!(get(&url, 10, QUICK).unwrap(), b"abc");
         assert_eq!(server.join().unwrap(), 2);
+    }
+
+    /// Method and body.
+    type Request = (String, Vec<u8>);
+
+    /// Takes one request after the other and answers; gives method and body of each.
+    fn take(answers: Vec<String>) -> (String, JoinHandle<Vec<Request>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/x", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let mut taken = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    reader.read_until(b'\n', &mut head).unwrap();
+                }
+                let head = String::from_utf8(head).unwrap().to_lowercase();
+                let length =
+                    head.split("content-length: ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
+                let mut body = vec![0; length];
+                reader.read_exact(&mut body).unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+                taken.push((head.split(' ').next().unwrap().to_owned(), body));
+            }
+            taken
+        });
+        (url, server)
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_shown() {
+        assert_eq!(without_user("http://u:p@h:1/a@b"), "http://h:1/a@b");
+        assert_eq!(without_user("http://u:p@x@h"), "http://h");
+        assert_eq!(without_user("http://h/a@b"), "http://h/a@b");
+        assert_eq!(without_user("label:x@y"), "label:x@y");
+    }
+
+    #[test]
+    fn sends_by_put_and_where_that_is_not_taken_by_post() {
+        let (url, server) = take(vec![answer("201 Created", "")]);
+        send(&url, b"abc", "application/gzip", QUICK).unwrap();
+        assert_eq!(server.join().unwrap(), [("put".to_owned(), b"abc".to_vec())]);
+        let (url, server) = take(vec![answer("405 No", ""), answer("200 OK", "")]);
+        send(&url, b"abc", "application/gzip", QUICK).unwrap();
+        let methods: Vec<String> = server.join().unwrap().into_iter().map(|(method, _)| method).collect();
+        assert_eq!(methods, ["put", "post"]);
+        let (url, server) = take(vec![answer("403 Forbidden", "")]);
+        let error = send(&url, b"abc", "application/gzip", QUICK).unwrap_err();
+        assert_eq!(error.to_string(), format!("sending to {url}: the server answered 403"));
+        server.join().unwrap();
     }
 
     #[test]
