@@ -94,14 +94,14 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "iso-uefi",
         shows: "ISO on a USB stick with the cluster file on it, UEFI: first of three masters, healthy, holds the API VIP",
         after: None,
-        only_by_name: true,
+        only_by_name: false,
         run: install::iso_uefi,
     },
     Scenario {
         name: "pxe-bios",
         shows: "PXE over HTTP with 1.25 GiB, BIOS: install, reboot, healthy",
         after: None,
-        only_by_name: true,
+        only_by_name: false,
         run: pxe::run,
     },
     Scenario {

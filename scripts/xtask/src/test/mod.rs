@@ -18,8 +18,8 @@ pub struct Args {
     /// Only what needs no virtual machine.
     #[arg(long)]
     fast: bool,
-    /// Only this step or scenario; an unknown name lists them.
-    name: Option<String>,
+    /// Only these steps and scenarios; an unknown name lists them.
+    names: Vec<String>,
 }
 
 /// A step that needs no virtual machine.
@@ -84,7 +84,7 @@ impl Job {
 /// # Errors
 /// Something failed, or there is no step of that name.
 pub fn run(args: &Args) -> CommandResult {
-    let jobs = choose(args.fast, args.name.as_deref())?;
+    let jobs = choose(args.fast, &args.names)?;
     let mut summary = Summary::default();
     let mut built = None;
     for (index, job) in jobs.iter().enumerate() {
@@ -129,24 +129,28 @@ fn run_job(job: &Job, built: &mut Option<Image>) -> Result<Counts> {
     }
 }
 
-/// The jobs for the arguments. A scenario by name brings the one whose disk it starts from.
-fn choose(fast: bool, name: Option<&str>) -> Result<Vec<Job>> {
+/// The jobs for the arguments, in the order of the lists. A scenario by name brings the one whose disk it starts from.
+fn choose(fast: bool, names: &[String]) -> Result<Vec<Job>> {
+    let named = |name: &str| names.iter().any(|wanted| wanted == name);
     let mut all: Vec<Job> = std::iter::once(&SETUP).chain(FAST).map(Job::Step).collect();
     if !fast {
         all.extend([Job::Image, Job::Reproducible]);
-        let wanted = |s: &&Scenario| !s.only_by_name || name == Some(s.name);
-        all.extend(SCENARIOS.iter().filter(wanted).map(Job::Scenario));
+        all.extend(SCENARIOS.iter().filter(|s| !s.only_by_name || named(s.name)).map(Job::Scenario));
     }
-    let Some(name) = name else { return Ok(all) };
-    let after = find(name).and_then(|scenario| scenario.after);
-    let names: Vec<&str> = all.iter().map(Job::name).collect();
-    if !names.contains(&name) {
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let known: Vec<&str> = all.iter().map(Job::name).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         return Err(failure(
             INVALID_INPUT,
-            format!("there is no test `{name}`; there are: {}", names.join(" ")),
+            format!("there is no test `{unknown}`; there are: {}", known.join(" ")),
         ));
     }
-    let wanted = |job: &Job| job.name() == name || job.name() == SETUP.name || Some(job.name()) == after;
+    let predecessors: Vec<&str> =
+        names.iter().filter_map(|name| find(name).and_then(|scenario| scenario.after)).collect();
+    let wanted =
+        |job: &Job| named(job.name()) || job.name() == SETUP.name || predecessors.contains(&job.name());
     Ok(all.into_iter().filter(wanted).collect())
 }
 
@@ -154,28 +158,30 @@ fn choose(fast: bool, name: Option<&str>) -> Result<Vec<Job>> {
 mod tests {
     use super::{Job, choose};
 
-    fn names(fast: bool, name: Option<&str>) -> Vec<&'static str> {
-        choose(fast, name).unwrap().iter().map(Job::name).collect()
+    fn names(fast: bool, names: &[&str]) -> Vec<&'static str> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        choose(fast, &names).unwrap().iter().map(Job::name).collect()
     }
 
     #[test]
     fn fast_part_boots_nothing_and_the_whole_does() {
-        assert_eq!(names(true, None), ["setup", "format", "lints", "tests", "dependencies", "shell"]);
-        let all = names(false, None);
-        assert!(all.starts_with(&names(true, None)));
+        assert_eq!(names(true, &[]), ["setup", "format", "lints", "tests", "dependencies", "shell"]);
+        let all = names(false, &[]);
+        assert!(all.starts_with(&names(true, &[])));
         assert_eq!(all[6..9], ["image", "reproducible", "harness"]);
-        assert!(all.contains(&"handover") && !all.contains(&"iso-uefi"));
+        assert!(all.contains(&"handover") && all.contains(&"refusals"));
     }
 
     #[test]
     fn one_scenario_brings_the_one_it_starts_from() {
-        assert_eq!(names(false, Some("handover")), ["setup", "iso-bios", "handover"]);
-        assert_eq!(names(false, Some("pxe-bios")), ["setup", "pxe-bios"]);
+        assert_eq!(names(false, &["handover"]), ["setup", "iso-bios", "handover"]);
+        assert_eq!(names(false, &["pxe-bios"]), ["setup", "pxe-bios"]);
+        assert_eq!(names(false, &["refusals", "shell"]), ["setup", "shell", "refusals"]);
     }
 
     #[test]
     fn unknown_name_lists_what_there_is() {
-        let Err(error) = choose(true, Some("nothing")) else { panic!("it was taken") };
+        let Err(error) = choose(true, &["nothing".to_owned()]) else { panic!("it was taken") };
         assert_eq!(
             error.to_string(),
             "there is no test `nothing`; there are: setup format lints tests dependencies shell"
