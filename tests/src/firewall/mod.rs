@@ -16,6 +16,7 @@ pub mod probe;
 pub mod random;
 pub mod reload;
 pub mod space;
+pub mod speed;
 pub mod sweep;
 pub mod topology;
 pub mod tricks;

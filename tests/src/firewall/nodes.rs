@@ -150,6 +150,23 @@ fn role(kind: Kind) -> RoleConfig {
     }
 }
 
+/// The resolved config of the node under test in a cluster of that many nodes: the named ones, then workers.
+///
+/// # Errors
+/// Only if a literal above is wrong.
+pub fn node_among(kind: Kind, nodes: u16) -> Result<NodeConfig> {
+    let mut node = node(kind)?;
+    let more = (PEERS.len() as u16..nodes).map(|number| Peer {
+        hostname: format!("worker-{number}"),
+        role: Role::Worker,
+        placement: None,
+        cluster_address: Ipv4Addr::new(10, 0, 1 + (number / 250) as u8, (number % 250) as u8),
+        dmz_address: None,
+    });
+    node.peers.extend(more);
+    Ok(node)
+}
+
 /// The resolved config of the node under test.
 ///
 /// # Errors
@@ -202,6 +219,14 @@ pub fn node(kind: Kind) -> Result<NodeConfig> {
 /// # Errors
 /// The node cannot be rendered, or has no rule file.
 pub fn rules(kind: Kind) -> Result<String> {
+    rules_of(&node(kind)?, kind)
+}
+
+/// The same for any config of a node of that kind.
+///
+/// # Errors
+/// As [`rules`].
+pub fn rules_of(node: &NodeConfig, kind: Kind) -> Result<String> {
     let token = |who: &str| Some(Secret::new(format!("K10{}::{who}:proof", "a".repeat(64))));
     let (server_token, agent_token) = match kind {
         Kind::Master => (token("server"), token("node")),
@@ -209,8 +234,7 @@ pub fn rules(kind: Kind) -> Result<String> {
         Kind::InternalProxy | Kind::DmzProxy => (None, None),
     };
     let secrets = NodeSecrets { server_token, agent_token };
-    let rendered =
-        render_node(&node(kind)?, &secrets, &RenderContext::default()).context("rendering the node")?;
+    let rendered = render_node(node, &secrets, &RenderContext::default()).context("rendering the node")?;
     let file = rendered.file("/etc/metalstrap/firewall.nft").context("the node has no rule file")?;
     Ok(file.contents.expose().to_owned())
 }
