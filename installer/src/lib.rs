@@ -15,6 +15,7 @@ pub mod identify;
 pub mod install;
 pub mod inventory;
 pub mod plan;
+pub mod preflight;
 pub mod probe;
 pub mod record;
 pub mod refusal;

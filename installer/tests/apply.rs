@@ -18,6 +18,11 @@ fn an_install_ends_whole_with_record_and_without_mark() {
     let mut reporter = Whole::default();
     let record = apply_plan(&planned, &fixture.sources(), &mut reporter).unwrap();
     assert_eq!(record.hostname, "master-1");
+    let checked: Vec<_> = record.checks.iter().map(|check| check.id.as_str()).collect();
+    assert_eq!(checked, ["medium.hashes", "disk.fsync"]);
+    let sync = &record.checks[1];
+    assert!(sync.measured.contains(" synced writes took at most "), "{}", sync.measured);
+    assert!(record.skipped_checks.is_empty());
     assert_eq!(record.slots["a"], fixture.squashfs_sha256());
     assert_eq!(reporter.lines.first().unwrap(), "begin 1/12 preflight");
     assert_eq!(reporter.lines.last().unwrap(), "done 12/12 remove mark");
@@ -52,6 +57,15 @@ fn an_install_ends_whole_with_record_and_without_mark() {
     let link = state.path().join("etc/upper/systemd/system/multi-user.target.wants/k3s.service");
     assert_eq!(std::fs::read_link(link).unwrap().to_str(), Some("/etc/systemd/system/k3s.service"));
     state.unmount().unwrap();
+}
+
+#[test]
+fn a_disk_whose_speed_is_not_asked_for_is_not_measured_and_the_record_says_so() {
+    let fixture = Fixture::new(512);
+    let planned = fixture.plan_without_measuring();
+    let record = apply_plan(&planned, &fixture.sources(), &mut Whole::default()).unwrap();
+    assert_eq!(record.skipped_checks, ["disk.fsync: left out by the test"]);
+    assert!(!record.checks.iter().any(|check| check.measured.contains("synced writes")));
 }
 
 #[test]

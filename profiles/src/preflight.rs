@@ -31,7 +31,7 @@ ids! {
     CPU_STEAL "cpu.steal" true;
     MEMORY_SIZE "memory.size" false;
     MEMORY_ERRORS "memory.errors" true;
-    FIRMWARE_LOADER "firmware.loader" false;
+    FIRMWARE_LOADER "firmware.loader" true;
     FIRMWARE_SECURE_BOOT "firmware.secure-boot" true;
     FIRMWARE_IDENTITY "firmware.identity" true;
     HARDWARE_MESSAGES "hardware.messages" true;
@@ -64,6 +64,7 @@ ids! {
     NTP_OFFSET "ntp.offset" true;
     TIME_ZONE "time.zone" true;
     CLUSTER_TOKENS "cluster.tokens" false;
+    CLUSTER_PLAN "cluster.plan" false;
     CLUSTER_SECOND "cluster.second" true;
     CLUSTER_CA "cluster.ca" false;
     VIP_REACH "vip.reach" true;
@@ -79,7 +80,7 @@ ids! {
     KERNEL_MODULES "kernel.modules" true;
     KERNEL_FILE_SYSTEMS "kernel.file-systems" false;
     KERNEL_CGROUPS "kernel.cgroups" true;
-    KERNEL_OPTIONS "kernel.options" true;
+    KERNEL_FEATURES "kernel.features" true;
     KERNEL_SYSCTLS "kernel.sysctls" true;
     KERNEL_TAINT "kernel.taint" true;
     FIREWALL_RULES "firewall.rules" true;

@@ -1,93 +1,62 @@
 //! Preflight: everything that can be known to fail is found before the first write.
 
-use super::units::unit_file_name;
+use super::sources::{efi_programs, found_length, medium_digest};
 use super::{Run, StepError};
+use crate::disks::ensure_unchanged;
 use crate::exit::ExitCode;
 use crate::plan::Step;
 use crate::plan::image::FileDigest;
-use crate::plan::model::EspSource;
+use crate::plan::phases::MEDIUM_FILES;
+use crate::preflight::checks::image::judge_units;
+use crate::preflight::checks::medium::ensure_length;
+use crate::preflight::{FileLook, Outcome, RecordedCheck};
+use crate::refusal::Refusal;
+use profiles::preflight::MEDIUM_HASHES;
 use std::io;
 use std::path::Path;
 use sysio::block::BlockDevice;
-use sysio::files::{FileError, hash_file, read_text};
-
-/// A unit file is small; more than this is none.
-const UNIT_MAX_BYTES: u64 = 256 * 1024;
-/// Where a unit file may lie in the image.
-const UNIT_FOLDERS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+use sysio::files::{FileError, hash_file};
 
 impl Run<'_> {
     /// The disk must still have the size and sectors of the plan and be nobody else's.
     pub(super) fn check_disk(&mut self) -> Result<(), StepError> {
         let disk = &self.plan().disk;
         let device = BlockDevice::open_exclusive(self.disk_path()).map_err(busy)?;
-        if device.size_bytes() != disk.size_bytes || device.logical_sector_bytes() != disk.sector_bytes {
-            let text = format!(
-                "{} has {} bytes in sectors of {}, the plan was made for {} bytes in sectors of {}",
-                disk.path,
-                device.size_bytes(),
-                device.logical_sector_bytes(),
-                disk.size_bytes,
-                disk.sector_bytes
-            );
-            return Err(StepError::text("E_DISK_CHANGED", ExitCode::Environment, text));
-        }
-        Ok(())
+        ensure_unchanged(
+            &disk.path,
+            (disk.size_bytes, disk.sector_bytes),
+            (device.size_bytes(), device.logical_sector_bytes()),
+        )
+        .map_err(in_step)
     }
 
     /// Every unit that is enabled must be in the image or among the rendered files.
     pub(super) fn check_units(&mut self) -> Result<(), StepError> {
-        let missing: Vec<&str> = self
-            .plan()
-            .units_enabled
-            .iter()
-            .map(String::as_str)
-            .filter(|u| self.unit_text(u).is_none())
-            .collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let text = format!("the image lacks the units {}", missing.join(", "));
-        Err(StepError::text("E_UNIT_MISSING", ExitCode::Environment, text))
+        let missing = self.sources.missing_units(self.planned);
+        judge_units(&missing).refusal.map_or(Ok(()), |refusal| Err(in_step(refusal)))
     }
 
     /// Path on the node and text of a unit.
     pub(super) fn unit_text(&self, unit: &str) -> Option<(String, String)> {
-        let name = unit_file_name(unit);
-        let rendered = format!("/etc/systemd/system/{name}");
-        if let Some(file) = self.planned.rendered.file(&rendered) {
-            return Some((rendered, file.contents.expose().to_owned()));
-        }
-        UNIT_FOLDERS.iter().find_map(|folder| {
-            let path = format!("{folder}/{name}");
-            Some((path.clone(), read_text(&self.sources.image_path(&path), UNIT_MAX_BYTES).ok()?))
-        })
+        self.sources.unit_text(self.planned, unit)
     }
 
     /// The files of the medium must be what `image.json` says: nothing is written when one is not.
     pub(super) fn check_medium(&mut self, step: &Step, names: &[String]) -> Result<(), StepError> {
         for name in names {
             let path = self.sources.live.join(name);
-            let expected = self.plan().steps().find_map(|s| medium_digest(s, name));
+            let expected = medium_digest(self.planned, name);
             let Some(expected) = expected else {
                 let text = format!("{}: image.json gives no length and hash", path.display());
                 return Err(StepError::text("E_ARTEFACT_MISSING", ExitCode::Download, text));
             };
             self.check_artefact(step, &path, &expected)?;
         }
-        for path in self.efi_programs() {
-            artefact_length(&self.sources.image_path(&path))?;
+        for path in efi_programs(self.planned) {
+            found_length(&self.sources.image_path(&path))
+                .map_err(|why| missing(&self.sources.image_path(&path), &why))?;
         }
         Ok(())
-    }
-
-    /// EFI programs that the plan takes from the image.
-    fn efi_programs(&self) -> Vec<String> {
-        let path = |step: &Step| match step {
-            Step::EspFile { source: EspSource::Image { path }, .. } => Some(path.clone()),
-            _ => None,
-        };
-        self.plan().steps().filter_map(path).collect()
     }
 
     /// The artefacts in the image must be what their manifest says.
@@ -96,16 +65,20 @@ impl Run<'_> {
             let expected = FileDigest { length: artifact.length, sha256: artifact.sha256.clone() };
             self.check_artefact(step, &self.sources.image_path(&artifact.path), &expected)?;
         }
+        self.checks.push(RecordedCheck {
+            id: MEDIUM_HASHES.name.to_owned(),
+            outcome: Outcome::Pass,
+            measured: format!("{} files", MEDIUM_FILES.len() + self.planned.artifacts.len()),
+        });
         Ok(())
     }
 
     /// Length first, because it is cheap; then the hash.
     fn check_artefact(&mut self, step: &Step, path: &Path, expected: &FileDigest) -> Result<(), StepError> {
-        let have = artefact_length(path)?;
-        if have != expected.length {
-            let text = format!("{} has {have} bytes instead of {}", path.display(), expected.length);
-            return Err(StepError::text("E_ARTEFACT_LENGTH", ExitCode::Download, text));
-        }
+        let found = found_length(path);
+        let look = FileLook { path: path.display().to_string(), wanted: expected.length, found };
+        ensure_length(&look).map_err(in_step)?;
+        let have = expected.length;
         let reporter = &mut *self.reporter;
         let digest = hash_file(path, &mut |done| reporter.progress(step, done, have)).map_err(unreadable)?;
         if digest.sha256 == expected.sha256 {
@@ -116,25 +89,9 @@ impl Run<'_> {
     }
 }
 
-/// What the plan says of a file of the medium.
-fn medium_digest(step: &Step, name: &str) -> Option<FileDigest> {
-    let (length, sha256) = match step {
-        Step::CopyRoot { length, sha256, .. } if name == "root.squashfs" => (length, sha256),
-        Step::EspFile { source: EspSource::Medium { name: of }, length, sha256, .. } if of == name => {
-            (length, sha256)
-        }
-        _ => return None,
-    };
-    Some(FileDigest { length: (*length)?, sha256: sha256.clone()? })
-}
-
-/// Length of a file that must be there.
-fn artefact_length(path: &Path) -> Result<u64, StepError> {
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
-        Ok(_) => Err(missing(path, "it is no file")),
-        Err(error) => Err(missing(path, &error.to_string())),
-    }
+/// A refusal as a failed step: its sentence, told with phase and step.
+fn in_step(refusal: Refusal) -> StepError {
+    StepError::text(refusal.code, refusal.exit, refusal.message)
 }
 
 fn missing(path: &Path, why: &str) -> StepError {

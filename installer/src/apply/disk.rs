@@ -8,11 +8,15 @@ use crate::plan::Step;
 use crate::plan::boot::Slot;
 use crate::plan::layout::{ByteRange, PartitionRole};
 use crate::plan::mark::{parse_mark, render_mark};
+use crate::preflight::checks::disk_speed::{FSYNC, judge_fsync};
+use crate::preflight::{Outcome, RecordedCheck};
+use profiles::preflight::DISK_FSYNC;
 use std::fs::File;
 use std::time::Duration;
 use sysio::block::{BlockDevice, lock_disk};
 use sysio::command::Cmd;
 use sysio::files::FileError;
+use sysio::filesystem::measure_sync;
 use uuid::Uuid;
 
 /// Label of the FAT. Not `METALSTRAP`: that is how a config medium is recognised.
@@ -21,6 +25,13 @@ const ESP_LABEL: &str = "MSTRAP-ESP";
 const STATE_LABEL: &str = "metalstrap-state";
 /// Making a file system on a slow, large disk.
 const MKFS_LIMIT: Duration = Duration::from_secs(600);
+
+/// etcd's recipe for `fio`: the size of a write of its log.
+const SYNC_WRITE_BYTES: usize = 2300;
+/// Enough for a 99th percentile of which two writes are above.
+const SYNC_WRITES: usize = 200;
+/// A disk that is so slow that this ends the measuring has shown enough.
+const SYNC_LIMIT: Duration = Duration::from_secs(2);
 
 /// The partition of a slot.
 pub(crate) fn slot_role(slot: Slot) -> PartitionRole {
@@ -94,6 +105,27 @@ impl Run<'_> {
             .time_limit(MKFS_LIMIT)
             .run()?;
         Ok(BlockDevice::open_exclusive(node)?.flush()?)
+    }
+
+    /// A slow disk is a warning: the operator was promised an install. A disk that cannot do it at all shows soon enough.
+    pub(super) fn measure_sync(&mut self) -> Result<(), StepError> {
+        if self.planned.checks.iter().any(|check| check.id == DISK_FSYNC.name) {
+            return Ok(()); // left out by the operator
+        }
+        let state = self.mount_state()?;
+        let took = measure_sync(state.path(), SYNC_WRITE_BYTES, SYNC_WRITES, SYNC_LIMIT);
+        state.unmount()?;
+        let (outcome, measured) = match took.map(|took| judge_fsync(&took)) {
+            Ok(Some(finding)) => (finding.outcome, finding.measured),
+            Ok(None) => (Outcome::CouldNotRun, "no write was done in time".to_owned()),
+            Err(error) => (Outcome::CouldNotRun, error.to_string()),
+        };
+        let id = DISK_FSYNC.name.to_owned();
+        if outcome != Outcome::Pass {
+            self.warn(format!("{id}: {measured}; {}", FSYNC.remedy));
+        }
+        self.checks.push(RecordedCheck { id, outcome, measured });
+        Ok(())
     }
 
     /// Copies the root image and hashes what it reads, so that a medium that changes under us is found here.

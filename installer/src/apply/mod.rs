@@ -11,14 +11,17 @@ pub mod error;
 pub mod esp;
 pub mod partitions;
 mod resume;
+pub(crate) mod sources;
 mod state;
 pub mod units;
 
 pub(crate) use disk::slot_role;
 pub use error::{ApplyFailure, StepError};
+pub use sources::Sources;
 
 use crate::plan::boot::Slot;
 use crate::plan::{InstallPlan, Planned, Step};
+use crate::preflight::{Outcome, RecordedCheck};
 use crate::record::{InstallRecord, RECORD_SCHEMA, RecordedPhase};
 use esp::Esp;
 use partitions::PartitionNodes;
@@ -30,33 +33,6 @@ use sysio::mounts::MountGuard;
 
 /// Where files are put for a moment; in memory.
 pub(crate) const SCRATCH_FOLDER: &str = "/run/metalstrap/scratch";
-
-/// Where the bytes come from.
-#[derive(Clone, Debug)]
-pub struct Sources {
-    /// Folder with `root.squashfs`, `vmlinuz`, `initrd`, `image.json`.
-    pub live: PathBuf,
-    /// Root of the running image; `/` in the live system.
-    pub image_root: PathBuf,
-    /// GRUB's BIOS modules and boot image.
-    pub grub: PathBuf,
-}
-
-impl Sources {
-    /// The places in a live system whose medium is here.
-    pub fn of_medium(medium: &Path) -> Self {
-        Self {
-            live: medium.join("live"),
-            image_root: PathBuf::from("/"),
-            grub: PathBuf::from("/usr/lib/grub/i386-pc"),
-        }
-    }
-
-    /// A path of the running image.
-    pub fn image_path(&self, path: &str) -> PathBuf {
-        self.image_root.join(path.trim_start_matches('/'))
-    }
-}
 
 /// Is told what happens. Tests also use it to stop an install after a step, as a cut of power would.
 pub trait Reporter {
@@ -99,6 +75,8 @@ pub(crate) struct Run<'a> {
     pub(crate) resume: Option<resume::Kept>,
     phases: Vec<RecordedPhase>,
     warnings: Vec<String>,
+    /// Preflight checks that only an install can make.
+    pub(crate) checks: Vec<RecordedCheck>,
 }
 
 /// Carries out the plan on its disk. On success the disk boots whole and carries the record that is returned.
@@ -147,6 +125,7 @@ fn carry_out(
         slots: BTreeMap::new(),
         phases: Vec::new(),
         warnings: Vec::new(),
+        checks: Vec::new(),
     };
     let count = planned.plan.phases.len();
     for (number, phase) in (1..).zip(&planned.plan.phases) {
@@ -185,6 +164,7 @@ impl Run<'_> {
             Step::WaitPartitions {} => self.wait_partitions(),
             Step::MakeEsp { volume } => self.make_esp(volume),
             Step::MakeState { uuid } => self.make_state(*uuid),
+            Step::MeasureSync {} => self.measure_sync(),
             Step::CopyRoot { slot, length, sha256 } => {
                 self.copy_root(step, *slot, *length, sha256.as_deref())
             }
@@ -243,7 +223,6 @@ impl Run<'_> {
     pub(crate) fn record(&self) -> InstallRecord {
         let plan = self.plan();
         let image = plan.image.as_ref();
-        let serial = &plan.disk.serial;
         InstallRecord {
             schema: RECORD_SCHEMA.to_owned(),
             install_id: plan.ids.install,
@@ -254,18 +233,23 @@ impl Run<'_> {
             image_version: image.map(|i| i.version.clone()).unwrap_or_default(),
             image_build_id: image.map(|i| i.build_id.clone()).unwrap_or_default(),
             double: image.is_some_and(|i| i.double),
-            disk_serial: serial.clone(),
+            disk_serial: plan.disk.serial.clone(),
             disk_by_id: plan.disk.by_id.clone(),
             partitions: plan.layout.partitions.iter().map(|p| (p.label.clone(), p.guid)).collect(),
             slots: self.slots.iter().map(|(slot, d)| (slot.name().to_owned(), d.sha256.clone())).collect(),
             phases: self.phases.clone(),
-            skipped_checks: if serial.is_empty() {
-                vec!["disk serial: the disk has none".to_owned()]
-            } else {
-                Vec::new()
-            },
+            skipped_checks: self.skipped_checks(),
+            checks: self.planned.checks.iter().chain(&self.checks).cloned().collect(),
             warnings: plan.warnings.iter().chain(&self.warnings).cloned().collect(),
             resumed: self.resume.as_ref().map(resume::Kept::names),
         }
+    }
+
+    /// Checks that were not made, each with the reason.
+    fn skipped_checks(&self) -> Vec<String> {
+        let no_serial = self.plan().disk.serial.is_empty();
+        let serial = no_serial.then(|| "disk serial: the disk has none".to_owned());
+        let skipped = self.planned.checks.iter().filter(|check| check.outcome == Outcome::Skipped);
+        serial.into_iter().chain(skipped.map(|check| format!("{}: {}", check.id, check.measured))).collect()
     }
 }

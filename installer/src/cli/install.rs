@@ -29,6 +29,9 @@ pub struct Args {
     /// Carry on an install that failed behind its first write: what is whole on the disk is kept, the rest is done again.
     #[arg(long)]
     pub resume: bool,
+    /// Leave out a preflight check by its id; several with commas, or the option several times.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub skip: Vec<String>,
     /// Stay in the live system when the install is done.
     #[arg(long)]
     pub no_reboot: bool,
@@ -48,6 +51,7 @@ pub fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         node: args.node.clone(),
         disk: args.disk.clone(),
         wipe: args.wipe.clone(),
+        skip: args.skip.clone(),
         no_reboot: args.no_reboot,
         medium: args.medium.clone(),
         yes: global.yes,

@@ -19,6 +19,7 @@ pub mod firewall;
 pub mod init;
 pub mod install;
 pub mod inventory;
+pub mod live;
 pub mod plan;
 pub mod settle;
 pub mod status;
@@ -65,7 +66,7 @@ pub enum OutputFormat {
 pub enum Command {
     /// Write a commented cluster file and new secrets to start from.
     Init(init::Args),
-    /// Show everything that is wrong with a cluster file.
+    /// Show everything that is wrong with a cluster file or, with --live, with this machine.
     Check(check::Args),
     /// Show what this machine is made of.
     Inventory(inventory::Args),

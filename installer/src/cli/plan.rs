@@ -3,14 +3,19 @@
 use super::cluster::read_cluster;
 use super::inventory::read_or_collect;
 use super::{Global, OutputFormat, print_bytes, print_json};
-use crate::disks::{DiskOverrides, choose_disk};
+use crate::apply::Sources;
+use crate::disks::{DiskOverrides, TargetDisk, choose_disk};
 use crate::exit::{ExitCode, ExitWith, Failure};
-use crate::identify::{ensure_memory, identify_node};
+use crate::identify::identify_node;
 use crate::install::read_medium;
 use crate::plan::ids::InstallIds;
 use crate::plan::text::render_text;
-use crate::plan::{PlanInput, PlannedDisk, machine_nics, plan_install};
+use crate::plan::{InstallPlan, secrets};
+use crate::preflight::{
+    Facts, Parts, PreflightReport, Prepared, Purpose, Skips, ensure_skippable, render_lines,
+};
 use crate::refusal::Refusal;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `metalstrap plan`.
@@ -36,39 +41,67 @@ pub struct Args {
     /// As the kernel argument metalstrap.wipe: consent to lose what is on the disk with this serial.
     #[arg(long, value_name = "SERIAL")]
     pub wipe: Option<String>,
+    /// Leave out a preflight check by its id; several with commas, or the option several times.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub skip: Vec<String>,
 }
+
+/// The JSON output: the plan, with what the preflight checks say.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    plan: &'a InstallPlan,
+    preflight: &'a PreflightReport,
+}
+
+/// Why nothing is measured for an inventory that was saved.
+const ELSEWHERE: &str = "only the machine itself can tell; a saved inventory was given";
 
 /// Prints what an install would do, made by the code that would do it. Writes nothing and needs no root.
 ///
 /// # Errors
 /// Whatever an install would refuse before its first write.
 pub fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
+    ensure_skippable(&args.skip, "--skip")?;
     let (cluster, diagnostics) = read_cluster(&args.file, args.secrets.as_deref())?;
     let inventory = read_or_collect(args.inventory.as_deref())?;
     let identified = identify_node(&cluster.identities(), &inventory, args.node.as_deref())?;
     let node = cluster.resolve(&identified.hostname).exit_with(ExitCode::InvalidInput)?;
     let secrets = cluster.secrets_for(&identified.hostname).exit_with(ExitCode::InvalidInput)?;
-    ensure_memory(&inventory, &node.requirements)?;
     let overrides = DiskOverrides { serial: args.disk.clone(), wipe: args.wipe.clone() };
-    let disk = choose_disk(&inventory, &node.disk, &node.requirements, &overrides).map_err(Refusal::from)?;
-    let medium = args.medium.as_deref().map(|dir| read_medium(dir, Path::new("/"))).transpose()?;
-    let ids = InstallIds::for_plan(cluster.name(), &node.hostname, disk.serial());
-    let mut planned = plan_install(&PlanInput {
-        node: &node,
-        secrets: &secrets,
-        nics: &machine_nics(&inventory),
-        disk: &PlannedDisk::from(&disk),
-        image: medium.as_ref().map(|m| &m.image),
-        artifacts: medium.as_ref().map(|m| &m.artifacts),
-        ids: &ids,
-        cluster_exists: false,
-    })
-    .map_err(|error| error.refusal())?;
-    planned.plan.warnings.extend(disk.warnings().iter().cloned());
+    let disk = choose_disk(&inventory, &node.disk, &node.requirements, &overrides).map_err(Refusal::from);
+    let serial = disk.as_ref().map(TargetDisk::serial).unwrap_or_default();
+    let ids = InstallIds::for_plan(cluster.name(), &node.hostname, serial);
+    let tokens = secrets::foresee_tokens(&node, &secrets);
+    let medium = args.medium.as_deref().map(|dir| read_medium(dir, Path::new("/")));
+    let prepared = Prepared::new(
+        Parts { node, disk, tokens, medium, cluster_exists: false },
+        &secrets,
+        &inventory,
+        &ids,
+    );
+    let facts = match &args.inventory {
+        Some(_) => Facts::unmeasured(ELSEWHERE),
+        None => prepared.collect(args.medium.as_deref().map(Sources::of_medium).as_ref()),
+    };
+    let mut skips = Skips::default();
+    skips.add(&args.skip, "--skip");
+    skips.add(cluster.skipped_checks(), "the cluster file");
+    let report = prepared.judge(Purpose::Plan, &inventory, &facts, &skips);
+    report.refusal().map_or(Ok(()), Err)?;
+    let mut planned = prepared.into_plan_to_show()?;
     planned.plan.warnings.extend(diagnostics.iter().map(ToString::to_string));
     match global.output {
-        OutputFormat::Json => print_json(&planned.plan)?,
-        OutputFormat::Table => print_bytes(render_text(&planned.plan).as_bytes())?,
+        OutputFormat::Json => print_json(&Shown { plan: &planned.plan, preflight: &report })?,
+        OutputFormat::Table => print_bytes((render_text(&planned.plan) + &shown_lines(&report)).as_bytes())?,
     }
     Ok(ExitCode::Ok)
+}
+
+/// The verdicts as part of the plan. What could not be looked at here is counted; why is in the JSON, for each.
+fn shown_lines(report: &PreflightReport) -> String {
+    let mut lines = render_lines(report);
+    let elsewhere = |line: &String| line.starts_with("could not run: ") && line.ends_with(ELSEWHERE);
+    lines.retain(|line| !elsewhere(line));
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }

@@ -7,6 +7,7 @@ mod config;
 mod disk;
 mod network;
 mod page;
+mod preflight;
 mod retry;
 mod write;
 
@@ -30,11 +31,12 @@ pub struct CodeInfo {
 type Group = (&'static str, &'static [CodeInfo]);
 
 /// All codes of this program, by group.
-const GROUPS: [Group; 5] = [
+const GROUPS: [Group; 6] = [
     ("Configuration and identity", config::CODES),
     ("Disks", disk::CODES),
     ("Machine, medium and surroundings", around::CODES),
     ("Network", network::CODES),
+    ("Preflight", preflight::CODES),
     ("Installing", write::CODES),
 ];
 

@@ -2,11 +2,12 @@
 
 use crate::exit::ExitCode;
 use crate::inventory::sanitise;
+use crate::preflight::{ensure_skippable, split_ids};
 use crate::refusal::Refusal;
 use sysio::sysfs::SysRoot;
 
 /// Every `metalstrap.*` argument of the contract, whoever reads it.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "config",
     "debug",
     "disk",
@@ -14,6 +15,7 @@ const KNOWN: [&str; 14] = [
     "medium",
     "mode",
     "node",
+    "skip",
     "slot",
     "slotname",
     "state",
@@ -64,6 +66,8 @@ pub struct KernelArgs {
     pub wipe: Option<String>,
     /// `metalstrap.support=`: where a support bundle goes when an install stops, `medium` or a URL.
     pub support: Option<String>,
+    /// `metalstrap.skip=`: preflight checks that are left out.
+    pub skip: Vec<String>,
     /// `metalstrap.url=`: folder the live files came from.
     pub url: Option<String>,
     /// `metalstrap.halt_if_installed`.
@@ -105,6 +109,10 @@ fn take(args: &mut KernelArgs, name: &str, value: Option<&str>) -> Result<(), Re
         "node" => args.node = Some(required(name, value)?.to_owned()),
         "disk" => args.disk = Some(required(name, value)?.to_owned()),
         "wipe" => args.wipe = Some(required(name, value)?.to_owned()),
+        "skip" => {
+            args.skip = split_ids(required(name, value)?);
+            ensure_skippable(&args.skip, "metalstrap.skip")?;
+        }
         "url" => args.url = Some(required(name, value)?.to_owned()),
         "support" => args.support = Some(parse_support(required(name, value)?)?),
         "slot" => args.installed = true,
@@ -229,6 +237,8 @@ mod tests {
         let args = parse_kernel_args("metalstrap.config=label:ONE metalstrap.config=label:TWO").unwrap();
         assert_eq!(args.config, Some(ConfigLocation::Label("TWO".to_owned())));
         assert_eq!(parse_kernel_args("").unwrap(), KernelArgs::default());
+        let args = parse_kernel_args("metalstrap.skip=cpu.cores,ntp.servers").unwrap();
+        assert_eq!(args.skip, ["cpu.cores", "ntp.servers"]);
     }
 
     #[test]
@@ -260,6 +270,10 @@ mod tests {
             (
                 "metalstrap.config=ftp://x",
                 "metalstrap.config has the value \"ftp://x\", expected http://…, https://… or label:NAME",
+            ),
+            (
+                "metalstrap.skip=cpu.cores,disk.choise",
+                "metalstrap.skip names checks that cannot be left out: disk.choise: there is no such check (did you mean `disk.choice`?)",
             ),
             (
                 "metalstrap.config=label:",

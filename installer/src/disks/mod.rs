@@ -6,6 +6,7 @@
 //! (a place, so the weakest of names: used only where there is no other). Nothing else in the program can make a [`TargetDisk`].
 
 mod choose;
+mod held;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -13,5 +14,6 @@ mod verdict;
 mod wishes;
 
 pub use choose::{DiskOverrides, TargetDisk, choose_disk};
+pub use held::ensure_unchanged;
 pub use refusal::DiskRefusal;
 pub use verdict::{DiskVerdict, Obstacle, judge_disks, render_verdicts};

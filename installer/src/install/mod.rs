@@ -22,11 +22,12 @@ use crate::console::{
 use crate::disks::{DiskOverrides, TargetDisk, choose_disk};
 use crate::exit::ExitCode;
 use crate::handover;
-use crate::identify::{ensure_memory, identify_node};
+use crate::identify::identify_node;
 use crate::inventory::{Inventory, collect};
 use crate::plan::ids::InstallIds;
 use crate::plan::text::render_text;
-use crate::plan::{PlanInput, Planned, PlannedDisk, machine_nics, plan_install, secrets};
+use crate::plan::{Planned, PlannedDisk, secrets};
+use crate::preflight::{Parts, Prepared, Purpose, Skips, ensure_skippable, render_lines};
 use crate::refusal::Refusal;
 use profiles::node::{NodeConfig, NodeSecrets};
 use profiles::secret::Secret;
@@ -49,6 +50,8 @@ pub struct Options {
     pub disk: Option<String>,
     /// As `metalstrap.wipe`.
     pub wipe: Option<String>,
+    /// Preflight checks that are left out.
+    pub skip: Vec<String>,
     /// Do not reboot.
     pub no_reboot: bool,
     /// Where the medium is mounted.
@@ -159,42 +162,40 @@ fn install(
     stage.enter("looking at the machine");
     let inventory = collect_inventory()?;
     stage.enter("finding the cluster file and this node in it");
-    let (node, mut secrets) = find_node(options, &args, &inventory, screen)?;
+    let (node, mut secrets, skips) = find_node(options, &args, &inventory, screen)?;
     stage.enter("handing over to an installed system");
     if let Some(outcome) = hand_over(&args, &inventory, &node, screen)? {
         return Ok(outcome);
     }
-    stage.enter("checking the memory");
-    ensure_memory(&inventory, &node.requirements)?;
     stage.enter("choosing the disk");
     let overrides = DiskOverrides { serial: args.disk.clone(), wipe: args.wipe.clone() };
-    let disk = choose_disk(&inventory, &node.disk, &node.requirements, &overrides).map_err(Refusal::from)?;
-    stage.enter("reading the medium");
-    let medium = read_medium(&options.medium, Path::new("/"))?;
+    let disk = choose_disk(&inventory, &node.disk, &node.requirements, &overrides).map_err(Refusal::from);
+    let resumed = disk.as_ref().map_or(Ok(None), |disk| resumed_install(options.resume, disk))?;
     stage.enter("gathering the tokens");
-    if args.mode == Mode::Install {
-        fill_tokens(&node, &mut secrets, screen)?;
-    }
+    let purpose = if args.mode == Mode::Plan { Purpose::Plan } else { Purpose::Install };
+    let tokens = match purpose {
+        Purpose::Install => fill_tokens(&node, &mut secrets, screen),
+        Purpose::Plan | Purpose::Live => secrets::foresee_tokens(&node, &secrets),
+    };
     stage.enter("asking the network");
     let cluster_exists = network::ask_network(&node, &inventory, screen)?;
-    stage.enter("making the plan");
-    let resumed = resumed_install(options.resume, &disk)?;
+    stage.enter("reading the medium and making the plan");
+    let medium = Some(read_medium(&options.medium, Path::new("/")));
     let ids = resumed.map_or_else(InstallIds::random, InstallIds::from_install);
-    let planned = plan(&PlanInput {
-        node: &node,
-        secrets: &secrets,
-        nics: &machine_nics(&inventory),
-        disk: &PlannedDisk::from(&disk),
-        image: Some(&medium.image),
-        artifacts: Some(&medium.artifacts),
-        ids: &ids,
-        cluster_exists,
-    })?;
-    if args.mode == Mode::Plan {
+    let prepared =
+        Prepared::new(Parts { node, disk, tokens, medium, cluster_exists }, &secrets, &inventory, &ids);
+    stage.enter("making the preflight checks");
+    let sources = Sources::of_medium(&options.medium);
+    let facts = prepared.collect(Some(&sources));
+    let report = prepared.judge(purpose, &inventory, &facts, &skips);
+    render_lines(&report).iter().for_each(|line| screen.line(&format!("metalstrap: {line}")));
+    report.refusal().map_or(Ok(()), Err)?;
+    let (disk, mut planned) = prepared.into_plan()?;
+    if purpose == Purpose::Plan {
         render_text(&planned.plan).lines().for_each(|line| screen.line(line));
         return Ok(Outcome::planned(disk.path()));
     }
-    disk.warnings().iter().for_each(|text| screen.line(&render_warning(text)));
+    planned.checks = report.recorded();
     planned.plan.warnings.iter().for_each(|warning| screen.line(&render_warning(warning)));
     note_unkept(
         keep::keep_tokens(&secrets).map_err(Into::into).and_then(|()| keep::keep_plan(&planned)),
@@ -228,6 +229,7 @@ fn merged_args(options: &Options) -> Result<KernelArgs, Refusal> {
     if !options.unattended {
         args.mode = Mode::Install;
     }
+    ensure_skippable(&options.skip, "--skip")?;
     args.node = options.node.clone().or(args.node);
     args.disk = options.disk.clone().or(args.disk);
     args.wipe = options.wipe.clone().or(args.wipe);
@@ -253,7 +255,7 @@ fn find_node(
     args: &KernelArgs,
     inventory: &Inventory,
     screen: &mut dyn Lines,
-) -> Result<(NodeConfig, NodeSecrets), Refusal> {
+) -> Result<(NodeConfig, NodeSecrets, Skips), Refusal> {
     let found = match &options.config {
         Some(path) => read_config(path)?,
         None => find_config(args, inventory, &mut LiveWorld::default())?,
@@ -274,7 +276,11 @@ fn find_node(
     let resolve = |error: profiles::ResolveError| {
         Refusal::new("E_NODE_RESOLVE", ExitCode::InvalidInput, error.to_string())
     };
-    Ok((cluster.resolve(name).map_err(resolve)?, cluster.secrets_for(name).map_err(resolve)?))
+    let mut skips = Skips::default();
+    skips.add(&options.skip, "--skip");
+    skips.add(&args.skip, "metalstrap.skip");
+    skips.add(cluster.skipped_checks(), "the cluster file");
+    Ok((cluster.resolve(name).map_err(resolve)?, cluster.secrets_for(name).map_err(resolve)?, skips))
 }
 
 fn read_config(path: &Path) -> Result<FoundConfig, Refusal> {
@@ -327,10 +333,6 @@ fn fill_tokens(node: &NodeConfig, secrets: &mut NodeSecrets, screen: &mut dyn Li
         }
     }
     secrets::ensure_tokens(node, secrets)
-}
-
-fn plan(input: &PlanInput<'_>) -> Result<Planned, Refusal> {
-    plan_install(input).map_err(|error| error.refusal())
 }
 
 fn confirm(options: &Options, planned: &Planned, ask: &mut dyn FnMut(&str) -> bool) -> Result<(), Refusal> {

@@ -9,16 +9,17 @@ mod machine;
 pub mod mark;
 pub mod model;
 mod network;
-mod phases;
+pub(crate) mod phases;
 pub mod place;
 pub mod secrets;
 pub mod text;
 
 pub use machine::machine_nics;
 pub use model::{InstallPlan, Phase, PlannedDisk, PlannedFile, Step};
-pub use network::{Nic, choose_macs};
+pub use network::{Nic, choose_macs, choose_ports};
 
 use crate::exit::ExitCode;
+use crate::preflight::RecordedCheck;
 use crate::refusal::Refusal;
 use crate::render::{Contents, RenderContext, RenderError, RenderedNode, render_node};
 use boot::Slot;
@@ -26,7 +27,7 @@ use ids::InstallIds;
 use image::{Artifacts, ImageInfo};
 use layout::{Layout, LayoutError};
 use model::{PLAN_SCHEMA, PlannedImage, PlannedNode};
-use profiles::node::{NodeConfig, NodeSecrets};
+use profiles::node::{NodeConfig, NodeSecrets, Role};
 use sha2::{Digest, Sha256};
 
 /// What a plan is made from.
@@ -59,6 +60,8 @@ pub struct Planned {
     pub rendered: RenderedNode,
     /// The artefacts it copies.
     pub artifacts: Vec<image::Artifact>,
+    /// What the preflight checks said, for the install record; empty until they were made.
+    pub checks: Vec<RecordedCheck>,
 }
 
 /// Why no plan can be made.
@@ -149,6 +152,7 @@ pub fn plan_install(input: &PlanInput<'_>) -> Result<Planned, PlanError> {
         image: input.image,
         artifacts: &artifacts,
         rendered: &rendered,
+        has_etcd: input.node.role.role() == Role::Master,
     })?;
     let plan = InstallPlan {
         schema: PLAN_SCHEMA.to_owned(),
@@ -163,7 +167,7 @@ pub fn plan_install(input: &PlanInput<'_>) -> Result<Planned, PlanError> {
         units_masked: rendered.mask.clone(),
         warnings,
     };
-    Ok(Planned { plan, rendered, artifacts })
+    Ok(Planned { plan, rendered, artifacts, checks: Vec::new() })
 }
 
 /// The artefacts that go to the node. A proxy runs no Kubernetes and gets none.

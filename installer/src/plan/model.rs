@@ -189,6 +189,8 @@ pub enum Step {
         /// File system UUID.
         uuid: Uuid,
     },
+    /// Measure how long the new file system takes to sync small writes, as etcd makes them: into a file that is removed again.
+    MeasureSync {},
     /// Copy the root image into a slot, hashing what is read.
     CopyRoot {
         /// Slot.
@@ -295,6 +297,7 @@ impl Step {
             Self::WaitPartitions {} => "wait-partitions",
             Self::MakeEsp { .. } => "make-esp",
             Self::MakeState { .. } => "make-state",
+            Self::MeasureSync {} => "measure-sync",
             Self::CopyRoot { .. } => "copy-root",
             Self::VerifyRoot { .. } => "verify-root",
             Self::SeedState { .. } => "seed-state",

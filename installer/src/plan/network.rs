@@ -26,6 +26,19 @@ impl Nic {
     }
 }
 
+/// The MACs of all ports the node needs, each with the MTU it is to have.
+///
+/// # Errors
+/// As the plan: a named MAC that the machine does not have, or none named and several ports.
+pub fn choose_ports(node: &NodeConfig, nics: &[Nic]) -> Result<Vec<(MacAddr, Option<u32>)>, PlanError> {
+    let chosen = choose_macs(node, nics)?;
+    let port = |interface: &profiles::node::Interface| {
+        let mac = interface.mac.or_else(|| chosen.get(&interface.name).copied())?;
+        Some((mac, interface.mtu_bytes.map(u32::from)))
+    };
+    Ok(node.interfaces.iter().filter_map(port).collect())
+}
+
 /// The MAC of each interface for which the cluster file names none: the only one of the machine that is left.
 ///
 /// # Errors

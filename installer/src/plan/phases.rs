@@ -28,6 +28,8 @@ pub(super) struct PhaseInput<'a> {
     pub(super) image: Option<&'a ImageInfo>,
     pub(super) artifacts: &'a [Artifact],
     pub(super) rendered: &'a RenderedNode,
+    /// True for a master.
+    pub(super) has_etcd: bool,
 }
 
 /// All phases in order.
@@ -52,13 +54,7 @@ pub(super) fn plan_phases(input: &PhaseInput<'_>) -> Result<Vec<Phase>, PlanErro
                 Step::WaitPartitions {},
             ],
         ),
-        phase(
-            "file systems",
-            vec![
-                Step::MakeEsp { volume: input.ids.esp_volume.clone() },
-                Step::MakeState { uuid: input.ids.state_fs },
-            ],
-        ),
+        phase("file systems", input.file_systems()),
         phase("root slot", vec![Step::CopyRoot { slot, length, sha256: sha256.clone() }]),
         phase("verify slot", vec![Step::VerifyRoot { slot, length, sha256 }]),
         phase("state", input.state(slot)),
@@ -87,6 +83,16 @@ impl PhaseInput<'_> {
             Step::CheckMedium { names: MEDIUM_FILES.iter().map(ToString::to_string).collect() },
             Step::CheckArtifacts { names: self.artifacts.iter().map(|a| a.name.clone()).collect() },
         ]
+    }
+
+    /// Where etcd will write, it is measured how fast that is.
+    fn file_systems(&self) -> Vec<Step> {
+        let mut steps = vec![
+            Step::MakeEsp { volume: self.ids.esp_volume.clone() },
+            Step::MakeState { uuid: self.ids.state_fs },
+        ];
+        steps.extend(self.has_etcd.then_some(Step::MeasureSync {}));
+        steps
     }
 
     fn state(&self, slot: Slot) -> Vec<Step> {

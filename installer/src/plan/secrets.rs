@@ -53,6 +53,14 @@ pub fn set_token(secrets: &mut NodeSecrets, name: &str, token: Secret) {
     }
 }
 
+/// Whether an install of this node would have its tokens: those it was given, or may make.
+///
+/// # Errors
+/// As [`ensure_tokens`].
+pub fn foresee_tokens(node: &NodeConfig, secrets: &NodeSecrets) -> Result<(), Refusal> {
+    if may_generate(node) { Ok(()) } else { ensure_tokens(node, secrets) }
+}
+
 /// Checks that the node has its tokens.
 ///
 /// # Errors

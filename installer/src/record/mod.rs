@@ -1,6 +1,7 @@
 //! The install record: what was installed, when and how. On the ESP it is the commit of an install; a copy lies in the
 //! state. Parser and renderer only; who reads and writes it is `apply` and `handover`.
 
+use crate::preflight::RecordedCheck;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -45,8 +46,11 @@ pub struct InstallRecord {
     pub slots: BTreeMap<String, String>,
     /// Phases that were done before the record was written, with their durations.
     pub phases: Vec<RecordedPhase>,
-    /// Checks that were not made, each with the reason.
+    /// Checks that were left out, each with who said so.
     pub skipped_checks: Vec<String>,
+    /// Preflight checks that apply to this node: how each ended, with the measured value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<RecordedCheck>,
     /// Warnings of the plan and of the install.
     pub warnings: Vec<String>,
     /// When the install was resumed after a failure: what it kept of the earlier attempt.
@@ -128,6 +132,7 @@ mod tests {
             slots: BTreeMap::from([("a".to_owned(), "ab".repeat(32))]),
             phases: vec![RecordedPhase { name: "partition".to_owned(), took_ms: 12 }],
             skipped_checks: Vec::new(),
+            checks: Vec::new(),
             warnings: Vec::new(),
             resumed: None,
         }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 /// Room on a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,9 +115,35 @@ pub fn probe_write(folder: &Path, text: &str) -> io::Result<()> {
     if read == text.as_bytes() { Ok(()) } else { Err(io::Error::other("read other bytes than were written")) }
 }
 
+/// Appends to a new file in `folder` and syncs after every write, as a database's log does; gives how long each write with its
+/// sync took. Ends after `writes` or when `limit` is over; the file is removed.
+///
+/// # Errors
+/// When a write or a sync fails.
+pub fn measure_sync(
+    folder: &Path,
+    write_bytes: usize,
+    writes: usize,
+    limit: Duration,
+) -> io::Result<Vec<Duration>> {
+    let mut file = tempfile::Builder::new().prefix(".metalstrap-sync-").tempfile_in(folder)?;
+    let bytes = vec![0x5a; write_bytes];
+    let begin = crate::clock::monotonic()?;
+    let mut took = Vec::with_capacity(writes);
+    let mut last = begin;
+    while took.len() < writes && last.saturating_sub(begin) < limit {
+        file.write_all(&bytes)?;
+        file.as_file().sync_data()?;
+        let now = crate::clock::monotonic()?;
+        took.push(now.saturating_sub(last));
+        last = now;
+    }
+    Ok(took)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{covering, parse_mountinfo, probe_write, read_room};
+    use super::{covering, measure_sync, parse_mountinfo, probe_write, read_room};
     use std::path::Path;
 
     const TABLE: &str = "\
@@ -124,6 +151,16 @@ mod tests {
 30 22 8:5 /var /var rw,noatime shared:9 - ext4 /dev/sda5 rw,errors=remount-ro,emergency_ro\n\
 31 30 0:33 / /var/lib/a\\040b rw - tmpfs tmpfs rw\n\
 no mount line at all\n";
+
+    #[test]
+    fn measures_every_write_and_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let took = measure_sync(dir.path(), 2300, 5, std::time::Duration::from_secs(600)).unwrap();
+        assert_eq!(took.len(), 5);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(measure_sync(dir.path(), 2300, 5, std::time::Duration::ZERO).unwrap(), []);
+        assert!(measure_sync(&dir.path().join("none"), 1, 1, std::time::Duration::ZERO).is_err());
+    }
 
     #[test]
     fn finds_the_mount_that_holds_a_path() {

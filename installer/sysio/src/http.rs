@@ -204,6 +204,36 @@ fn build_client(url: &str, limit: Duration) -> Result<Client, HttpError> {
     builder.build().map_err(|source| HttpError::Client { url: without_user(url), source })
 }
 
+/// Fetches a small thing once, from a server whose certificate is not looked at (`trusted` is `None`) or has to be signed by one of
+/// these, in PEM form. No proxy is used: the question is whether this machine reaches the server. Only for questions that hold no
+/// secret.
+///
+/// # Errors
+/// No answer within the limit, another status than 200, or a certificate that does not fit.
+pub fn look(
+    url: &str,
+    max_bytes: u64,
+    limit: Duration,
+    trusted: Option<&[u8]>,
+) -> Result<Vec<u8>, HttpError> {
+    // Fails when a provider is installed already, which is just as well.
+    let _installed_before = rustls::crypto::ring::default_provider().install_default();
+    let failed = |source| HttpError::Client { url: url.to_owned(), source };
+    let mut builder = Client::builder()
+        .connect_timeout(limit)
+        .timeout(limit)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy();
+    builder = match trusted {
+        None => builder.tls_danger_accept_invalid_certs(true),
+        Some(pem) => builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem).map_err(failed)?),
+    };
+    let client = builder.build().map_err(failed)?;
+    let mut bytes = Vec::new();
+    fetch(&client, url, max_bytes, &mut |_, _| {}, &mut bytes)?;
+    Ok(bytes)
+}
+
 fn with_retries<T>(
     url: &str,
     retry: Retry,

@@ -21,5 +21,6 @@ pub mod nft;
 pub mod packets;
 pub mod power;
 pub mod probe;
+pub mod sntp;
 pub mod sysfs;
 pub mod units;

@@ -17,6 +17,7 @@ use installer::plan::image::{Artifact, Artifacts, FileDigest, ImageInfo};
 use installer::plan::layout::{MARK_LENGTH, MARK_OFFSET};
 use installer::plan::mark::parse_mark;
 use installer::plan::{Nic, PlanInput, Planned, PlannedDisk, Step, plan_install, sha256_hex};
+use installer::preflight::{Outcome, RecordedCheck};
 use profiles::node::{NodeConfig, NodeSecrets};
 use profiles::secret::Secret;
 use std::os::unix::fs::MetadataExt;
@@ -170,6 +171,18 @@ impl Fixture {
             cluster_exists: false,
         })
         .unwrap()
+    }
+
+    /// A plan whose install is the same to the byte each time: without the one step that measures.
+    pub fn plan_without_measuring(&self) -> Planned {
+        let mut planned = self.plan();
+        let measured = "left out by the test".to_owned();
+        planned.checks.push(RecordedCheck {
+            id: "disk.fsync".to_owned(),
+            outcome: Outcome::Skipped,
+            measured,
+        });
+        planned
     }
 
     pub fn mark_block(&self) -> Vec<u8> {

@@ -1,0 +1,110 @@
+//! `metalstrap check --live [FILE]`: the preflight checks on the machine it runs on. Writes nothing.
+
+use super::check::Args;
+use super::cluster::read_cluster;
+use super::inventory::read_or_collect;
+use super::{Global, OutputFormat, print_bytes, print_json};
+use crate::apply::Sources;
+use crate::config_source::{KernelArgs, LiveWorld, find_config, load_found, read_kernel_args};
+use crate::disks::{DiskOverrides, TargetDisk, choose_disk};
+use crate::exit::{ExitCode, ExitWith, Failure};
+use crate::identify::identify_node;
+use crate::install::{Medium, read_medium};
+use crate::inventory::Inventory;
+use crate::plan::ids::InstallIds;
+use crate::plan::secrets::foresee_tokens;
+use crate::preflight::collect::{Subject, collect_facts};
+use crate::preflight::{
+    Input, Parts, PreflightReport, Prepared, Purpose, Skips, ensure_skippable, judge_all, render_table,
+};
+use crate::refusal::Refusal;
+use profiles::Cluster;
+use std::path::Path;
+use sysio::sysfs::SysRoot;
+
+/// Makes all checks and prints them as a table or as `metalstrap.preflight/v1`.
+///
+/// # Errors
+/// When the machine cannot be looked at, or the cluster file cannot be used.
+pub fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
+    ensure_skippable(&args.skip, "--skip")?;
+    let kernel = read_kernel_args(&SysRoot::default())?;
+    let inventory = read_or_collect(None)?;
+    let cluster = find_cluster(args, &kernel, &inventory)?;
+    let mut skips = Skips::default();
+    skips.add(&args.skip, "--skip");
+    skips.add(&kernel.skip, "metalstrap.skip");
+    if let Some(cluster) = &cluster {
+        skips.add(cluster.skipped_checks(), "the cluster file");
+    }
+    let has_medium = args.medium.join("live").is_dir();
+    let sources = has_medium.then(|| Sources::of_medium(&args.medium));
+    let medium = has_medium.then(|| read_medium(&args.medium, Path::new("/")));
+    let report = match &cluster {
+        Some(cluster) => {
+            let prepared = prepare(args, &kernel, cluster, &inventory, medium)?;
+            let facts = prepared.collect(sources.as_ref());
+            prepared.judge(Purpose::Live, &inventory, &facts, &skips)
+        }
+        None => check_machine(&inventory, sources.as_ref(), medium.as_ref(), &skips),
+    };
+    match global.output {
+        OutputFormat::Json => print_json(&report)?,
+        OutputFormat::Table => print_bytes(render_table(&report).as_bytes())?,
+    }
+    Ok(report.refusal().map_or(ExitCode::Ok, |refusal| refusal.exit))
+}
+
+/// The cluster file that was given, or the one an install would find at once; `None` when there is none.
+fn find_cluster(args: &Args, kernel: &KernelArgs, inventory: &Inventory) -> Result<Option<Cluster>, Failure> {
+    if let Some(file) = &args.file {
+        return read_cluster(file, args.secrets.as_deref()).map(|(cluster, _)| Some(cluster));
+    }
+    match find_config(kernel, inventory, &mut LiveWorld::impatient()) {
+        Ok(found) => Ok(Some(load_found(&found)?.0)),
+        Err(refusal) if refusal.code == "E_CONFIG_NONE" => Ok(None),
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+fn prepare(
+    args: &Args,
+    kernel: &KernelArgs,
+    cluster: &Cluster,
+    inventory: &Inventory,
+    medium: Option<Result<Medium, Refusal>>,
+) -> Result<Prepared, Failure> {
+    let named = args.node.as_deref().or(kernel.node.as_deref());
+    let hostname = identify_node(&cluster.identities(), inventory, named)?.hostname;
+    let node = cluster.resolve(&hostname).exit_with(ExitCode::InvalidInput)?;
+    let secrets = cluster.secrets_for(&hostname).exit_with(ExitCode::InvalidInput)?;
+    let overrides = DiskOverrides { serial: kernel.disk.clone(), wipe: kernel.wipe.clone() };
+    let disk = choose_disk(inventory, &node.disk, &node.requirements, &overrides).map_err(Refusal::from);
+    let serial = disk.as_ref().map(TargetDisk::serial).unwrap_or_default();
+    let ids = InstallIds::for_plan(cluster.name(), &hostname, serial);
+    let tokens = foresee_tokens(&node, &secrets);
+    Ok(Prepared::new(Parts { node, disk, tokens, medium, cluster_exists: false }, &secrets, inventory, &ids))
+}
+
+/// What can be said of a machine that is no node yet.
+fn check_machine(
+    inventory: &Inventory,
+    sources: Option<&Sources>,
+    medium: Option<&Result<Medium, Refusal>>,
+    skips: &Skips,
+) -> PreflightReport {
+    let facts = collect_facts(&Subject { node: None, disk: None, planned: None, sources });
+    let input = Input {
+        purpose: Purpose::Live,
+        inventory,
+        node: None,
+        disk: None,
+        tokens: None,
+        medium,
+        planned: None,
+        token_ca_hash: None,
+        cluster_exists: false,
+        facts: &facts,
+    };
+    judge_all(&input, skips)
+}
