@@ -32,7 +32,9 @@ pub fn get(port: u16, path: &str) -> Result<HttpAnswer> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN).with_context(context)?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
     // HTTP/1.0: the body ends with the connection, in one piece.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").with_context(context)?;
+    // And the question in one piece, too: who answers its beginning and hangs up would reset the rest.
+    let question = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n");
+    stream.write_all(question.as_bytes()).with_context(context)?;
     let mut raw = Vec::new();
     stream.take(LONGEST_ANSWER_BYTES).read_to_end(&mut raw).with_context(context)?;
     parse_answer(raw).with_context(context)

@@ -21,3 +21,4 @@ pub mod qmp;
 pub mod scenarios;
 pub mod serial;
 pub mod signs;
+pub mod wire;

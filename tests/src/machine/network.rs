@@ -23,6 +23,9 @@ pub struct Network {
     pub web_server: Vec<PathBuf>,
     /// TFTP folder and boot file offered by DHCP.
     pub netboot: Option<(PathBuf, String)>,
+    /// Instead of QEMU's own network a cable: the loopback port on which QEMU takes frames, and the one it sends them to
+    /// (see [`crate::wire`]).
+    pub cable: Option<(u16, u16)>,
     /// Place in the firmware's boot order.
     pub boot_order: Option<u8>,
 }
@@ -35,6 +38,9 @@ impl Network {
 
     /// The value of `-netdev`.
     pub(super) fn netdev(&self) -> String {
+        if let Some((own, other)) = self.cable {
+            return format!("socket,id=net0,udp=127.0.0.1:{other},localaddr=127.0.0.1:{own}");
+        }
         let mut text = "user,id=net0,restrict=on,ipv6=off,net=10.0.0.0/22,host=10.0.0.1,dns=10.0.0.3,dhcpstart=10.0.0.200"
             .to_owned();
         if let Some(port) = self.agent_port {
@@ -91,6 +97,12 @@ mod tests {
             Network::new("52:54:00:00:00:11").netdev(),
             "user,id=net0,restrict=on,ipv6=off,net=10.0.0.0/22,host=10.0.0.1,dns=10.0.0.3,dhcpstart=10.0.0.200"
         );
+    }
+
+    #[test]
+    fn a_cable_stays_on_loopback() {
+        let network = Network { cable: Some((4001, 4002)), ..Network::new("52:54:00:00:00:11") };
+        assert_eq!(network.netdev(), "socket,id=net0,udp=127.0.0.1:4002,localaddr=127.0.0.1:4001");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! A new scenario is one function and one line in [`SCENARIOS`].
 
+mod first_packet;
 mod handover;
 mod install;
 mod low_memory;
@@ -89,6 +90,13 @@ pub const SCENARIOS: &[Scenario] = &[
         after: Some("iso-bios"),
         only_by_name: false,
         run: handover::run,
+    },
+    Scenario {
+        name: "first-packet",
+        shows: "the finished machine probed on its cable from power-on: no forbidden port ever answers",
+        after: Some("iso-bios"),
+        only_by_name: true,
+        run: first_packet::run,
     },
     Scenario {
         name: "iso-uefi",
