@@ -33,8 +33,9 @@ pub fn qemu_arguments(machine: &Machine, accel: Accel, qmp: &Path, vars: &Path) 
         list.pair("-drive", &format!("if=pflash,format=raw,unit=0,readonly=on,file={OVMF_CODE}"));
         list.pair("-drive", &format!("if=pflash,format=raw,unit=1,file={}", escape(vars)));
     }
+    let mut sata_ports = 0..SATA_PORTS;
     for drive in &machine.drives {
-        list.drive(drive);
+        list.drive(drive, &mut sata_ports);
     }
     if let Some(network) = &machine.network {
         list.pair("-netdev", &network.netdev());
@@ -49,6 +50,9 @@ pub fn qemu_arguments(machine: &Machine, accel: Accel, qmp: &Path, vars: &Path) 
     list.0
 }
 
+/// Ports of the SATA controller that the machine type brings along.
+const SATA_PORTS: u8 = 6;
+
 #[derive(Default)]
 struct Arguments(Vec<String>);
 
@@ -62,7 +66,9 @@ impl Arguments {
         self.add(value);
     }
 
-    fn drive(&mut self, drive: &Drive) {
+    fn drive(&mut self, drive: &Drive, sata_ports: &mut std::ops::Range<u8>) {
+        // QEMU puts every drive without a port on the first one, and a seventh is its error to tell.
+        let mut port = || format!("bus=ide.{}", sata_ports.next().unwrap_or(SATA_PORTS));
         let Drive { id, .. } = drive;
         let read_only = if drive.read_only { ",readonly=on" } else { "" };
         // cache=unsafe: a machine that the harness kills leaves its writes in the host's page cache all the same.
@@ -71,21 +77,17 @@ impl Arguments {
         let device = match &drive.attachment {
             Attachment::Disk { bus, serial, sector_bytes } => format!(
                 "{},drive={id},serial={serial},logical_block_size={sector_bytes},physical_block_size={}",
-                device_name(*bus),
+                match bus {
+                    Bus::Virtio => "virtio-blk-pci".to_owned(),
+                    Bus::Sata => format!("ide-hd,{}", port()),
+                    Bus::Nvme => "nvme".to_owned(),
+                },
                 (*sector_bytes).max(4096)
             ),
-            Attachment::Cd => format!("ide-cd,drive={id}"),
+            Attachment::Cd => format!("ide-cd,{},drive={id}", port()),
             Attachment::Stick => format!("usb-storage,bus=usb.0,removable=on,drive={id}"),
         };
         self.pair("-device", &format!("{device}{}", boot_index(drive.boot_order)));
-    }
-}
-
-fn device_name(bus: Bus) -> &'static str {
-    match bus {
-        Bus::Virtio => "virtio-blk-pci",
-        Bus::Sata => "ide-hd",
-        Bus::Nvme => "nvme",
     }
 }
 
@@ -118,7 +120,7 @@ fn escape(path: &Path) -> String {
 mod tests {
     use super::qemu_arguments;
     use crate::accel::Accel;
-    use crate::machine::{DirectKernel, Drive, Firmware, Machine, Network};
+    use crate::machine::{Bus, DirectKernel, Drive, Firmware, Machine, Network};
     use std::path::{Path, PathBuf};
 
     fn text(machine: &Machine) -> String {
@@ -140,9 +142,24 @@ mod tests {
             ),
             "{text}"
         );
-        assert!(text.contains("readonly=on,file=/t/a.iso -device ide-cd,drive=medium,bootindex=1"), "{text}");
+        assert!(
+            text.contains("readonly=on,file=/t/a.iso -device ide-cd,bus=ide.0,drive=medium,bootindex=1"),
+            "{text}"
+        );
         assert!(text.ends_with("-device virtio-net-pci,netdev=net0,mac=52:54:00:00:00:11"), "{text}");
         assert!(!text.contains("pflash"), "{text}");
+    }
+
+    #[test]
+    fn gives_each_sata_drive_a_port_of_its_own() {
+        let machine = Machine::new("x")
+            .drive(Drive::disk("a", "/t/a", "A").on(Bus::Sata))
+            .drive(Drive::disk("b", "/t/b", "B").on(Bus::Nvme))
+            .drive(Drive::cd("c", "/t/c"));
+        let text = text(&machine);
+        assert!(text.contains("-device ide-hd,bus=ide.0,drive=a,serial=A,logical_block_size=512,"), "{text}");
+        assert!(text.contains("-device nvme,drive=b,serial=B,"), "{text}");
+        assert!(text.contains("-device ide-cd,bus=ide.1,drive=c"), "{text}");
     }
 
     #[test]
