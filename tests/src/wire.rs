@@ -29,7 +29,7 @@ pub struct Knock {
     pub from: IpAddr,
     /// The machine's address of the same family.
     pub to: IpAddr,
-    /// TCP port; 0 for a ping.
+    /// TCP port; 0 for a ping over IPv4, and for a question for the neighbour's address over IPv6.
     pub port: u16,
 }
 
@@ -185,29 +185,35 @@ fn arp_request(from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
 
 fn knock_frame(machine: [u8; 6], knock: &Knock, source_port: u16) -> Vec<u8> {
     let flow = Flow { from: knock.from, to: knock.to, source_port, port: knock.port };
-    let (kind, protocol, echo) = if knock.to.is_ipv4() { (IPV4, 1, 8) } else { (IPV6, 58, 128) };
-    let body = match knock.port {
-        0 => packet(&flow, protocol, &icmp(&flow, echo, 0, &[0, 7, 0, 1])),
+    let kind = if knock.to.is_ipv4() { IPV4 } else { IPV6 };
+    let body = match (knock.port, knock.to) {
+        (0, IpAddr::V4(_)) => packet(&flow, 1, &icmp(&flow, 8, 0, &[0, 7, 0, 1])),
+        (0, IpAddr::V6(asked)) => packet_with(&flow, 58, &icmp(&flow, 135, 0, &neighbour(0, asked, 1)), 255),
         _ => packet(&flow, 6, &tcp(&flow, SYN)),
     };
     ethernet(machine, kind, &body)
+}
+
+/// What a solicitation (option 1) and an advertisement (option 2) say: flags, the address, and our Ethernet address.
+fn neighbour(flags: u8, address: Ipv6Addr, option: u8) -> Vec<u8> {
+    let mut body = vec![flags, 0, 0, 0];
+    body.extend(address.octets());
+    body.extend([option, 1]);
+    body.extend(PROBER_MAC);
+    body
 }
 
 /// The answer to [`Heard::Who`], in the protocol of its family.
 fn here_i_am(asked: IpAddr, asker: IpAddr, asker_mac: [u8; 6]) -> Vec<u8> {
     match (asked, asker) {
         (IpAddr::V4(asked), IpAddr::V4(asker)) => ethernet(asker_mac, ARP, &arp(2, asked, asker_mac, asker)),
-        _ => {
+        (IpAddr::V6(address), _) => {
             let flow = Flow { from: asked, to: asker, source_port: 0, port: 0 };
-            // Solicited, overrides; then the address and the option with the Ethernet address.
-            let mut body = vec![0x60, 0, 0, 0];
-            if let IpAddr::V6(asked) = asked {
-                body.extend(asked.octets());
-            }
-            body.extend([2, 1]);
-            body.extend(PROBER_MAC);
-            ethernet(asker_mac, IPV6, &packet_with(&flow, 58, &icmp(&flow, 136, 0, &body), 255))
+            // Solicited, overrides.
+            let advert = icmp(&flow, 136, 0, &neighbour(0x60, address, 2));
+            ethernet(asker_mac, IPV6, &packet_with(&flow, 58, &advert, 255))
         }
+        _ => vec![],
     }
 }
 
@@ -259,8 +265,8 @@ fn read_answer(from: IpAddr, to: IpAddr, protocol: u8, inner: &[u8]) -> Option<H
             Some(Heard::Answer { knock: knock(port), what })
         }
         1 if *inner.first()? == 0 => Some(Heard::Answer { knock: knock(0), what: "echo reply".to_owned() }),
-        58 if *inner.first()? == 129 => {
-            Some(Heard::Answer { knock: knock(0), what: "echo reply".to_owned() })
+        58 if *inner.first()? == 136 => {
+            Some(Heard::Answer { knock: knock(0), what: "neighbour advertisement".to_owned() })
         }
         // An error message about a knock: the packet it is about stands inside.
         1 if *inner.first()? == 3 => {

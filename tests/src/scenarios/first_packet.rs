@@ -99,13 +99,22 @@ fn ensure_no_window(seen: &Sightings) -> Result<()> {
     bail!("an open window (first answer to ARP {up}):{}", open.concat())
 }
 
+/// What an allowed knock is answered with.
+fn wanted_of(knock: &Knock) -> &'static str {
+    match (knock.port, knock.to) {
+        (0, IpAddr::V4(_)) => "echo reply",
+        (0, IpAddr::V6(_)) => "neighbour advertisement",
+        _ => "SYN+ACK",
+    }
+}
+
 /// The control: the same prober on the same cable is answered where it may be, over both families.
 fn ensure_opened(seen: &Sightings) -> Result<()> {
     ensure!(seen.up_secs.is_some(), "void: the machine has answered no ARP request");
     ensure!(seen.knocks_since_up > 1000, "void: only {} knocks while it was up", seen.knocks_since_up);
     let wanted = knocks()?.into_iter().filter(|knock| knock.from == OPERATOR || knock.port == 0);
     for knock in wanted {
-        let what = if knock.port == 0 { "echo reply" } else { "SYN+ACK" };
+        let what = wanted_of(&knock);
         let answer = seen.answers.get(&knock).map(|(_, what)| what.as_str());
         // A port may be refused before its service runs: the first answer counts only as an answer.
         let is_answered = answer == Some(what) || (knock.port != 0 && answer == Some("RST"));
@@ -121,19 +130,16 @@ fn ensure_opened(seen: &Sightings) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CLOSED, OPERATOR, STRANGER, ensure_no_window, ensure_opened, knocks};
+    use super::{CLOSED, OPERATOR, STRANGER, ensure_no_window, ensure_opened, knocks, wanted_of};
     use crate::wire::Sightings;
 
     /// What a good machine shows.
     fn good() -> Sightings {
         let mut seen = Sightings { up_secs: Some(30.0), knocks_since_up: 5000, ..Sightings::default() };
         for knock in knocks().unwrap() {
-            let what = match (knock.port, knock.from) {
-                (0, _) => "echo reply",
-                (_, OPERATOR) => "RST",
-                _ => continue,
-            };
-            seen.answers.insert(knock, (40.0, what.to_owned()));
+            if knock.port == 0 || knock.from == OPERATOR {
+                seen.answers.insert(knock, (40.0, wanted_of(&knock).to_owned()));
+            }
         }
         seen
     }
