@@ -61,6 +61,7 @@ codes! {
     NodeUnrecognisable "E_NODE_UNRECOGNISABLE" "A node without MAC, serial number and UUID: no machine can be recognised as it.";
     DiskDuplicate "E_DISK_DUPLICATE" "Two nodes select the same disk by serial number or WWN.";
     DiskSelector "E_DISK_SELECTOR" "A disk selector that no disk can fit: an empty or too small range of sizes, or a `type` and a `transport` that exclude each other.";
+    DataMount "E_DATA_MOUNT" "A data disk mounted where another one is, over a folder that the system itself needs, or for a role that has no use for it.";
     AddressMissing "E_ADDRESS_MISSING" "A node without an address on the cluster network.";
     AddressDuplicate "E_ADDRESS_DUPLICATE" "The same address is given twice.";
     AddressOutside "E_ADDRESS_OUTSIDE" "An address that is not inside its network.";

@@ -32,6 +32,21 @@ pub struct DiskSelector {
     pub wipe: Option<String>,
 }
 
+/// A further disk of a node: one ext4, mounted in one place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataDisk {
+    /// Where it is mounted: a folder below `/var/lib`.
+    pub mount: String,
+    /// Which disk may be taken.
+    pub disk: DiskSelector,
+    /// Keep what an earlier install of this very node has put on it.
+    pub keep: bool,
+}
+
+/// Least size of a data disk in MiB: less is not worth a disk of its own.
+pub const DATA_DISK_MIN_MIB: u64 = 1024;
+
 /// What a disk is.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,

@@ -146,6 +146,13 @@ formats! {
         },
         secret: false,
     }
+    data_mount DATA_MOUNT {
+        name: "data-mount",
+        expects: "a folder below /var/lib (as in /var/lib/rancher; letters, digits, -, _ and ., no name begins with - or .)",
+        pattern: "^/var/lib(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$",
+        check: is_data_mount,
+        secret: false,
+    }
     size_range SIZE_RANGE {
         name: "size-range",
         expects: "a range of sizes (a lower bound, an upper bound or both, each >=, >, <=, < or = with a number and \
@@ -301,6 +308,19 @@ fn is_word(text: &str, more: fn(u8) -> bool) -> bool {
 
 fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// Longest mount point; systemd's unit name for it stays below 255 bytes even if every byte has to be escaped.
+const DATA_MOUNT_MAX: usize = 60;
+
+/// Path components that need no quoting anywhere: not in a unit, not in a shell.
+fn is_data_mount(text: &str) -> bool {
+    let is_name = |name: &str| {
+        name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
+    text.len() <= DATA_MOUNT_MAX
+        && text.strip_prefix("/var/lib/").is_some_and(|rest| rest.split('/').all(is_name))
 }
 
 /// RFC 1123 label, lower case.

@@ -3,7 +3,7 @@
 //! Made only by `Cluster::resolve`; read by the plan, the renderers and the health agent. Serialised as
 //! `/etc/metalstrap/node.json` on an installed node. Holds no secret (see [`NodeSecrets`]).
 
-pub use crate::disk::{DiskKind, DiskSelector, DiskTransport, SizeRange, matches_glob};
+pub use crate::disk::{DataDisk, DiskKind, DiskSelector, DiskTransport, SizeRange, matches_glob};
 use crate::firewall::FirewallFacts;
 use crate::secret::Secret;
 use ipnet::Ipv4Net;
@@ -34,6 +34,9 @@ pub struct NodeConfig {
     pub interfaces: Vec<Interface>,
     /// Which disk may be taken.
     pub disk: DiskSelector,
+    /// Further disks, in the order of the cluster file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data_disks: Vec<DataDisk>,
     /// What the machine must have.
     pub requirements: Requirements,
     /// Kernel modules loaded at boot, sorted.

@@ -121,7 +121,7 @@ pub fn render_cluster_file_page() -> String {
 }
 
 /// The tables of the cluster file in the order of the page, each with its type.
-const SECTIONS: [(&str, &str); 17] = [
+const SECTIONS: [(&str, &str); 18] = [
     ("`[cluster]`", "ClusterTable"),
     ("`[networks]`", "NetworksTable"),
     ("`[networks.cluster]`", "ClusterNetwork"),
@@ -139,6 +139,7 @@ const SECTIONS: [(&str, &str); 17] = [
     ("`[[nodes]]`", "NodeEntry"),
     ("`interfaces` of a node", "InterfaceEntry"),
     ("`disk` of a node", "DiskTable"),
+    ("`data_disks` of a node", "DataDiskEntry"),
 ];
 
 fn section(page: &mut String, heading: &str, table: &Value, root: &Value) {

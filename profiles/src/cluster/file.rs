@@ -3,6 +3,7 @@
 //!
 //! A value of this type was parsed, not validated: only [`Cluster`](super::Cluster) was.
 
+use super::data_disk::DataDiskEntry;
 use super::disk_table::DiskTable;
 use crate::firewall::{Features, OperatorFlow};
 use crate::format;
@@ -271,6 +272,10 @@ pub struct NodeEntry {
     /// Which disk may be taken. Left out: the one eligible empty disk.
     #[serde(default)]
     pub disk: DiskTable,
+    /// Further disks, each with one file system of its own. A reinstall keeps what is on them.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub data_disks: Vec<DataDiskEntry>,
     /// Node labels.
     #[serde(default)]
     #[schemars(schema_with = "labels_schema")]

@@ -1,5 +1,6 @@
 //! The validated cluster: made by [`load`] only, so having one means every rule holds.
 
+pub mod data_disk;
 pub mod disk_table;
 pub mod file;
 mod resolve;

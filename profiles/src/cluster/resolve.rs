@@ -1,5 +1,6 @@
 //! Resolution: what one machine gets, out of defaults, shipped profile, `[profiles.…]` and its node entry.
 
+use super::data_disk::DataDiskEntry;
 use super::file::{ClusterFileV1, InterfaceEntry, NodeEntry};
 use crate::firewall::FirewallFacts;
 use crate::node::{
@@ -111,6 +112,7 @@ pub(super) fn resolve(file: &ClusterFileV1, hostname: &str) -> Result<NodeConfig
         identity: identity(node),
         interfaces: interfaces(file, node),
         disk: node.disk.selector(),
+        data_disks: node.data_disks.iter().map(DataDiskEntry::resolved).collect(),
         requirements: Requirements {
             memory_min_mib: profile.memory_min_mib.unwrap_or_default(),
             disk_min_mib: profile.disk_min_mib.unwrap_or_default(),

@@ -90,9 +90,9 @@ pub(super) fn serials_and_uuids(view: &View<'_>, findings: &mut Findings<'_, '_>
     }
 }
 
-/// A disk belongs to one node.
+/// A disk belongs to one node, and there to one purpose.
 pub(super) fn disks(view: &View<'_>, findings: &mut Findings<'_, '_>) {
-    let disks = || view.nodes.iter().map(|node| (&node.entry.disk, node.path.key("disk")));
+    let disks = || view.nodes.iter().flat_map(super::disks::tables);
     let serials = disks().filter_map(|(disk, path)| Some((disk.serial.as_deref()?, path.key("serial"))));
     findings.unique(Code::DiskDuplicate, serials);
     let wwns = disks().filter_map(|(disk, path)| Some((disk.wwn.as_deref()?, path.key("wwn"))));

@@ -28,6 +28,7 @@ const GROUPS: &[fn(&View<'_>, &mut Findings<'_, '_>)] = &[
     identity::serials_and_uuids,
     identity::disks,
     disks::selectors,
+    disks::data_mounts,
     ranges::host_bits,
     ranges::usable,
     ranges::disjoint,
