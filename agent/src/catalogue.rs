@@ -34,6 +34,7 @@ pub const CATALOGUE: &[&Check] = &[
     &checks::firewall_drift::CHECK,
     &checks::firewall_coverage::CHECK,
     &checks::disk_state::CHECK,
+    &checks::disk_data::CHECK,
     &checks::memory_available::CHECK,
     &checks::clock_sync::CHECK,
     &checks::boot_slot::CHECK,

@@ -8,6 +8,7 @@ use installer::inventory::{
     Ends, escape_json, inspect_tables, parse_blkid, parse_disks, parse_inventory, parse_neighbours,
     parse_smart, parse_udev, parse_volumes, parse_wipefs, render_inventory, sanitise, sniff_signatures,
 };
+use installer::plan::data::DataMark;
 use installer::plan::mark::{parse_mark, render_mark};
 use installer::probe::{Heard, parse_frame, render_answer};
 use installer::record::parse_record;
@@ -36,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     ("partition_tables", partition_tables),
     ("install_record", install_record),
     ("unfinished_mark", unfinished_mark),
+    ("data_mark", data_mark),
     ("shown_text", shown_text),
     ("frames", frames),
 ];
@@ -214,6 +216,16 @@ pub fn unfinished_mark(data: &[u8]) {
     if let Some(id) = parse_mark(data) {
         assert!(data.starts_with(b"METALSTRAP UNFINISHED v1 "));
         assert_eq!(parse_mark(&render_mark(id)), Some(id));
+    }
+}
+
+/// The block that says whose data disk it is.
+pub fn data_mark(data: &[u8]) {
+    if let Some(mark) = DataMark::parse(data) {
+        assert!(data.starts_with(b"METALSTRAP DATA v1 {"));
+        if let Some(block) = mark.render() {
+            assert_eq!((block.len(), DataMark::parse(&block)), (4096, Some(mark)));
+        }
     }
 }
 

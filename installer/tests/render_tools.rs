@@ -4,11 +4,13 @@
 
 mod render_support;
 
-use profiles::node::NodeConfig;
-use render_support::{cases, ha, render, run, run_in_namespace, said, write_node};
+use installer::render::{DataMount, RenderContext, RenderedNode, render_node};
+use profiles::node::{NodeConfig, Role};
+use render_support::{cases, context, ha, render, run, run_in_namespace, said, secrets, write_node};
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 fn text(node: &NodeConfig, path: &str) -> String {
     render(node).file(path).unwrap_or_else(|| panic!("{path} is not rendered")).contents.expose().to_owned()
@@ -95,8 +97,12 @@ fn chrony_takes_its_configuration() {
 
 /// A root that has what the units name, with Debian's own unit of the drop-in.
 fn root_for_units(node: &NodeConfig) -> TempDir {
+    root_for(&render(node))
+}
+
+fn root_for(node: &RenderedNode) -> TempDir {
     let root = tempfile::tempdir().unwrap();
-    write_node(&render(node), root.path());
+    write_node(node, root.path());
     let programs =
         ["bin/sh", "bin/ip", "sbin/modprobe", "usr/bin/chronyc", "usr/local/bin/k3s", "usr/sbin/nft"];
     for program in programs {
@@ -134,6 +140,51 @@ fn systemd_takes_the_units_without_a_word() {
     fs::write(&path, fs::read_to_string(&path).unwrap().replace("Delegate", "Delegat")).unwrap();
     let (_, said) = verify(root.path(), "k3s.service");
     assert!(said.contains("Unknown key 'Delegat' in section [Service], ignoring."), "{said}");
+}
+
+/// A worker with two data disks, one below the other.
+fn with_data_disks() -> RenderedNode {
+    let mount = |mount: &str, id| DataMount { mount: mount.to_owned(), partition: Uuid::from_u128(id) };
+    let data_mounts = vec![mount("/var/lib/rancher", 7), mount("/var/lib/rancher/k3s/my-storage", 8)];
+    let context = RenderContext { data_mounts, ..context() };
+    render_node(&ha("worker-1"), &secrets(Role::Worker), &context).unwrap()
+}
+
+#[test]
+fn systemd_takes_the_units_of_data_disks_under_their_names() {
+    let rendered = with_data_disks();
+    let root = root_for(&rendered);
+    for path in ["usr/sbin/e2fsck", "bin/mount"] {
+        fs::create_dir_all(root.path().join(path).parent().unwrap()).unwrap();
+        fs::copy("/bin/true", root.path().join(path)).unwrap();
+    }
+    for (mount, partition) in
+        [("/var/lib/rancher", Uuid::from_u128(7)), ("/var/lib/rancher/k3s/my-storage", Uuid::from_u128(8))]
+    {
+        let escaped = |path: &str, suffix: &str| {
+            let output = run(&["systemd-escape", "--path", "--suffix", suffix, path], "");
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        };
+        let unit = escaped(mount, "mount");
+        assert!(rendered.enable.contains(&unit), "{unit} in {:?}", rendered.enable);
+        assert_eq!(verify(root.path(), &unit), (true, String::new()), "{unit}");
+        let check = format!("metalstrap-fsck-{}.service", unit.trim_end_matches(".mount"));
+        assert_eq!(verify(root.path(), &check), (true, String::new()), "{check}");
+        let device = escaped(&format!("/dev/disk/by-partuuid/{partition}"), "device");
+        let text = rendered.file(&format!("/etc/systemd/system/{check}")).unwrap().contents.expose();
+        assert!(text.contains(&format!("\nRequires={device}\n")), "{text}");
+    }
+    let k3s = rendered.file("/etc/systemd/system/k3s-agent.service").unwrap().contents.expose();
+    assert!(
+        k3s.contains("\nRequiresMountsFor=/etc/rancher /var/lib/rancher /var/lib/rancher/k3s/my-storage\n"),
+        "{k3s}"
+    );
+    assert_eq!(verify(root.path(), "k3s-agent.service"), (true, String::new()));
+    // A unit under another name than that of its mount point is refused: the check above can fail.
+    let folder = root.path().join("etc/systemd/system");
+    fs::rename(folder.join("var-lib-rancher.mount"), folder.join("var-lib-ranch.mount")).unwrap();
+    let (_, said) = verify(root.path(), "var-lib-ranch.mount");
+    assert!(said.contains("Where= setting doesn't match unit name"), "{said}");
 }
 
 /// networkd itself, in a namespace with two wires that bear the pinned names (there is no udev to rename them). Read-only

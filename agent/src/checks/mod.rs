@@ -3,6 +3,7 @@
 pub mod apiserver_ready;
 pub mod boot_slot;
 pub mod clock_sync;
+pub mod disk_data;
 pub mod disk_state;
 pub mod etcd_member;
 pub mod firewall_coverage;

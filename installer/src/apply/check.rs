@@ -4,9 +4,9 @@ use super::sources::{efi_programs, found_length, medium_digest};
 use super::{Run, StepError};
 use crate::disks::ensure_unchanged;
 use crate::exit::ExitCode;
-use crate::plan::Step;
 use crate::plan::image::FileDigest;
 use crate::plan::phases::MEDIUM_FILES;
+use crate::plan::{PlannedDisk, Step};
 use crate::preflight::checks::image::judge_units;
 use crate::preflight::checks::medium::ensure_length;
 use crate::preflight::{FileLook, Outcome, RecordedCheck};
@@ -20,14 +20,7 @@ use sysio::files::{FileError, hash_file};
 impl Run<'_> {
     /// The disk must still have the size and sectors of the plan and be nobody else's.
     pub(super) fn check_disk(&mut self) -> Result<(), StepError> {
-        let disk = &self.plan().disk;
-        let device = BlockDevice::open_exclusive(self.disk_path()).map_err(busy)?;
-        ensure_unchanged(
-            &disk.path,
-            (disk.size_bytes, disk.sector_bytes),
-            (device.size_bytes(), device.logical_sector_bytes()),
-        )
-        .map_err(in_step)
+        open_unchanged(&self.plan().disk).map(drop)
     }
 
     /// Every unit that is enabled must be in the image or among the rendered files.
@@ -107,6 +100,14 @@ pub(super) fn wrong_hash(path: &Path, have: &str, want: &str) -> StepError {
 /// A medium that cannot be read to its end.
 pub(super) fn unreadable(error: FileError) -> StepError {
     StepError::new("E_MEDIUM_IO", ExitCode::Download, error)
+}
+
+/// Claims a disk that still has the size and sectors of the plan.
+pub(super) fn open_unchanged(disk: &PlannedDisk) -> Result<BlockDevice, StepError> {
+    let device = BlockDevice::open_exclusive(Path::new(&disk.path)).map_err(busy)?;
+    let now = (device.size_bytes(), device.logical_sector_bytes());
+    ensure_unchanged(&disk.path, (disk.size_bytes, disk.sector_bytes), now).map_err(in_step)?;
+    Ok(device)
 }
 
 fn busy(error: FileError) -> StepError {

@@ -6,12 +6,14 @@ use super::{Run, StepError};
 use crate::exit::ExitCode;
 use crate::plan::Step;
 use crate::plan::boot::Slot;
-use crate::plan::layout::{ByteRange, PartitionRole};
+use crate::plan::data::{ETCD_FOLDER, disk_below};
+use crate::plan::layout::{ByteRange, Layout, PartitionRole};
 use crate::plan::mark::{parse_mark, render_mark};
 use crate::preflight::checks::disk_speed::{FSYNC, judge_fsync};
 use crate::preflight::{Outcome, RecordedCheck};
 use profiles::preflight::DISK_FSYNC;
 use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 use sysio::block::{BlockDevice, lock_disk};
 use sysio::command::Cmd;
@@ -41,6 +43,25 @@ pub(crate) fn slot_role(slot: Slot) -> PartitionRole {
     }
 }
 
+/// Zeros over some ranges of a disk, and out of the cache.
+pub(super) fn erase_ranges(disk: &Path, ranges: &[ByteRange]) -> Result<(), StepError> {
+    let device = BlockDevice::open_exclusive(disk)?;
+    for range in ranges {
+        device.write_zeros(range.offset_bytes, range.length_bytes)?;
+    }
+    Ok(device.drop_cache(0, device.size_bytes())?)
+}
+
+/// sfdisk takes the disk exclusively and the lock that udev honours.
+pub(super) fn write_table_to(disk: &Path, layout: &Layout) -> Result<(), StepError> {
+    Cmd::new("sfdisk")
+        .args(["--quiet", "--lock=yes", "--wipe=always", "--wipe-partitions=always"])
+        .arg(disk)
+        .stdin(layout.sfdisk_script())
+        .run()?;
+    Ok(BlockDevice::open_exclusive(disk)?.flush()?)
+}
+
 impl Run<'_> {
     /// The first write. From here on the disk is touched.
     pub(super) fn write_mark(&mut self, install: Uuid, at: ByteRange) -> Result<(), StepError> {
@@ -58,21 +79,11 @@ impl Run<'_> {
     }
 
     pub(super) fn erase(&mut self, ranges: &[ByteRange]) -> Result<(), StepError> {
-        let device = BlockDevice::open_exclusive(self.disk_path())?;
-        for range in ranges {
-            device.write_zeros(range.offset_bytes, range.length_bytes)?;
-        }
-        Ok(device.drop_cache(0, device.size_bytes())?)
+        erase_ranges(self.disk_path(), ranges)
     }
 
-    /// sfdisk takes the disk exclusively and the lock that udev honours.
     pub(super) fn write_table(&mut self) -> Result<(), StepError> {
-        Cmd::new("sfdisk")
-            .args(["--quiet", "--lock=yes", "--wipe=always", "--wipe-partitions=always"])
-            .arg(self.disk_path())
-            .stdin(self.plan().layout.sfdisk_script())
-            .run()?;
-        Ok(BlockDevice::open_exclusive(self.disk_path())?.flush()?)
+        write_table_to(self.disk_path(), &self.plan().layout)
     }
 
     /// From here on udev leaves the disk alone: a table that it rereads takes the partitions away for a moment.
@@ -112,7 +123,10 @@ impl Run<'_> {
         if self.planned.checks.iter().any(|check| check.id == DISK_FSYNC.name) {
             return Ok(()); // left out by the operator
         }
-        let state = self.mount_state()?;
+        let state = match disk_below(&self.plan().data_disks, ETCD_FOLDER).map(|data| data.mount.clone()) {
+            Some(mount) => self.mount_data(&mount)?,
+            None => self.mount_state()?,
+        };
         let took = measure_sync(state.path(), SYNC_WRITE_BYTES, SYNC_WRITES, SYNC_LIMIT);
         state.unmount()?;
         let (outcome, measured) = match took.map(|took| judge_fsync(&took)) {

@@ -6,6 +6,7 @@
 mod boot;
 pub mod bootcode;
 mod check;
+mod data;
 mod disk;
 pub mod error;
 pub mod esp;
@@ -22,7 +23,8 @@ pub use sources::Sources;
 use crate::plan::boot::Slot;
 use crate::plan::{InstallPlan, Planned, Step};
 use crate::preflight::{Outcome, RecordedCheck};
-use crate::record::{InstallRecord, RECORD_SCHEMA, RecordedPhase};
+use crate::record::{InstallRecord, RECORD_SCHEMA, RecordedDataDisk, RecordedPhase};
+use data::OpenDataDisk;
 use esp::Esp;
 use partitions::PartitionNodes;
 use std::collections::BTreeMap;
@@ -65,6 +67,8 @@ pub(crate) struct Run<'a> {
     pub(crate) touched: bool,
     pub(crate) nodes: PartitionNodes,
     pub(crate) lock: Option<DiskLock>,
+    /// By mount point. Before the state, so that they go away first.
+    pub(crate) data_disks: BTreeMap<String, OpenDataDisk>,
     pub(crate) state: Option<MountGuard>,
     /// What lies on the ESP by its final path, for the read-back.
     pub(crate) esp_files: BTreeMap<String, Digested>,
@@ -119,6 +123,7 @@ fn carry_out(
         resume,
         nodes: BTreeMap::new(),
         lock: None,
+        data_disks: BTreeMap::new(),
         state: None,
         esp_files: BTreeMap::new(),
         raw_writes: Vec::new(),
@@ -155,10 +160,20 @@ impl Run<'_> {
         }
         match step {
             Step::CheckDisk {} => self.check_disk(),
+            Step::CheckDataDisk { mount } => self.check_data_disk(mount),
             Step::CheckUnits {} => self.check_units(),
             Step::CheckMedium { names } => self.check_medium(step, names),
             Step::CheckArtifacts { .. } => self.check_artifacts(step),
             Step::WriteMark { install, at } => self.write_mark(*install, *at),
+            Step::WriteDataMark { mount, at } => self.write_data_mark(mount, *at),
+            Step::EraseData { mount, ranges } => self.erase_data(mount, ranges),
+            Step::WriteDataTable { mount } => self.write_data_table(mount),
+            Step::WaitDataPartitions { mount } => self.wait_data_partitions(mount),
+            Step::MakeDataFs { mount, uuid } => self.make_data_fs(mount, *uuid),
+            Step::RepairData { mount } => self.repair_data(mount),
+            Step::OpenData { mount } => self.open_data(mount),
+            Step::VerifyData { mount } => self.verify_data(mount),
+            Step::FinishData { mount } => self.finish_data(mount),
             Step::Erase { ranges } => self.erase(ranges),
             Step::WriteTable {} => self.write_table(),
             Step::WaitPartitions {} => self.wait_partitions(),
@@ -236,6 +251,7 @@ impl Run<'_> {
             disk_serial: plan.disk.serial.clone(),
             disk_by_id: plan.disk.by_id.clone(),
             partitions: plan.layout.partitions.iter().map(|p| (p.label.clone(), p.guid)).collect(),
+            data_disks: plan.data_disks.iter().map(RecordedDataDisk::from).collect(),
             slots: self.slots.iter().map(|(slot, d)| (slot.name().to_owned(), d.sha256.clone())).collect(),
             phases: self.phases.clone(),
             skipped_checks: self.skipped_checks(),

@@ -55,7 +55,7 @@ impl Run<'_> {
     }
 
     /// Where a path of the node lies in the mounted state.
-    fn state_path(&self, path: &str) -> Result<PathBuf, StepError> {
+    pub(super) fn state_path(&self, path: &str) -> Result<PathBuf, StepError> {
         let place = self.state.as_ref().zip(on_state(path)).map(|(state, below)| state.path().join(below));
         place.ok_or_else(|| {
             StepError::text("E_DISK_IO", ExitCode::Io, format!("{path} has no place in the open state"))
@@ -132,6 +132,7 @@ impl Run<'_> {
     }
 
     pub(super) fn close_state(&mut self) -> Result<(), StepError> {
+        self.close_data()?;
         self.state.take().map_or(Ok(()), |state| Ok(state.unmount()?))
     }
 }

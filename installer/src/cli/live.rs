@@ -6,7 +6,7 @@ use super::inventory::read_or_collect;
 use super::{Global, OutputFormat, print_bytes, print_json};
 use crate::apply::Sources;
 use crate::config_source::{KernelArgs, LiveWorld, find_config, load_found, read_kernel_args};
-use crate::disks::{DiskOverrides, TargetDisk, choose_disk};
+use crate::disks::{DiskOverrides, choose_disks};
 use crate::exit::{ExitCode, ExitWith, Failure};
 use crate::identify::identify_node;
 use crate::install::{Medium, read_medium};
@@ -79,11 +79,11 @@ fn prepare(
     let node = cluster.resolve(&hostname).exit_with(ExitCode::InvalidInput)?;
     let secrets = cluster.secrets_for(&hostname).exit_with(ExitCode::InvalidInput)?;
     let overrides = DiskOverrides { serial: kernel.disk.clone(), wipe: kernel.wipe.clone() };
-    let disk = choose_disk(inventory, &node.disk, &node.requirements, &overrides).map_err(Refusal::from);
-    let serial = disk.as_ref().map(TargetDisk::serial).unwrap_or_default();
+    let disks = choose_disks(inventory, &node, &overrides).map_err(Refusal::from);
+    let serial = disks.as_ref().map(|disks| disks.system().serial()).unwrap_or_default();
     let ids = InstallIds::for_plan(cluster.name(), &hostname, serial);
     let tokens = foresee_tokens(&node, &secrets);
-    Ok(Prepared::new(Parts { node, disk, tokens, medium, cluster_exists: false }, &secrets, inventory, &ids))
+    Ok(Prepared::new(Parts { node, disks, tokens, medium, cluster_exists: false }, &secrets, inventory, &ids))
 }
 
 /// What can be said of a machine that is no node yet.
@@ -93,12 +93,12 @@ fn check_machine(
     medium: Option<&Result<Medium, Refusal>>,
     skips: &Skips,
 ) -> PreflightReport {
-    let facts = collect_facts(&Subject { node: None, disk: None, planned: None, sources });
+    let facts = collect_facts(&Subject { node: None, disks: None, planned: None, sources });
     let input = Input {
         purpose: Purpose::Live,
         inventory,
         node: None,
-        disk: None,
+        disks: None,
         tokens: None,
         medium,
         planned: None,

@@ -4,7 +4,7 @@ use super::cluster::read_cluster;
 use super::inventory::read_or_collect;
 use super::{Global, OutputFormat, print_bytes, print_json};
 use crate::apply::Sources;
-use crate::disks::{DiskOverrides, TargetDisk, choose_disk};
+use crate::disks::{DiskOverrides, choose_disks};
 use crate::exit::{ExitCode, ExitWith, Failure};
 use crate::identify::identify_node;
 use crate::install::read_medium;
@@ -69,13 +69,13 @@ pub fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     let node = cluster.resolve(&identified.hostname).exit_with(ExitCode::InvalidInput)?;
     let secrets = cluster.secrets_for(&identified.hostname).exit_with(ExitCode::InvalidInput)?;
     let overrides = DiskOverrides { serial: args.disk.clone(), wipe: args.wipe.clone() };
-    let disk = choose_disk(&inventory, &node.disk, &node.requirements, &overrides).map_err(Refusal::from);
-    let serial = disk.as_ref().map(TargetDisk::serial).unwrap_or_default();
+    let disks = choose_disks(&inventory, &node, &overrides).map_err(Refusal::from);
+    let serial = disks.as_ref().map(|disks| disks.system().serial()).unwrap_or_default();
     let ids = InstallIds::for_plan(cluster.name(), &node.hostname, serial);
     let tokens = secrets::foresee_tokens(&node, &secrets);
     let medium = args.medium.as_deref().map(|dir| read_medium(dir, Path::new("/")));
     let prepared = Prepared::new(
-        Parts { node, disk, tokens, medium, cluster_exists: false },
+        Parts { node, disks, tokens, medium, cluster_exists: false },
         &secrets,
         &inventory,
         &ids,

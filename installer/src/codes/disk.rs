@@ -22,6 +22,18 @@ pub(super) const CODES: &[CodeInfo] = &[
         action: "name one with disk.serial in the cluster file or metalstrap.disk=SERIAL",
     },
     CodeInfo {
+        code: "E_DISK_CLAIMED_TWICE",
+        meaning: "One disk would serve two of the node's mount points.",
+        cause: "the selectors of two data disks fit the same disk",
+        action: "make the selectors exclude each other, best by disk.serial",
+    },
+    CodeInfo {
+        code: "E_DATA_DISK_DAMAGED",
+        meaning: "A data disk that is to be kept is not what its mark says.",
+        cause: "its partition table or file system was changed or damaged after the install that made it",
+        action: "repair it with e2fsck -f, or give up what is on it with keep = false and disk.wipe",
+    },
+    CodeInfo {
         code: "E_DISK_HAS_DATA",
         meaning: "The disk holds something, and nobody has given it up.",
         cause: "the disk was used before; metalstrap never takes a disk with data by itself",

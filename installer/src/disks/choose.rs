@@ -1,7 +1,7 @@
 //! Choosing the one disk.
 
 use super::refusal::DiskRefusal;
-use super::verdict::{DiskVerdict, describe, judge_disks};
+use super::verdict::{DiskVerdict, describe, judge};
 use super::wishes::Wishes;
 use crate::inventory::{Disk, Inventory};
 use profiles::node::{DiskSelector, Requirements};
@@ -15,7 +15,7 @@ pub struct DiskOverrides {
     pub wipe: Option<String>,
 }
 
-/// The disk that may be written to. Only [`choose_disk`] can make one.
+/// A disk that may be written to. Only [`choose_disk`] and [`choose_data_disks`](super::choose_data_disks) can make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetDisk {
     disk: Disk,
@@ -61,7 +61,15 @@ pub fn choose_disk(
     overrides: &DiskOverrides,
 ) -> Result<TargetDisk, DiskRefusal> {
     let wishes = Wishes::new(selector, overrides);
-    let verdicts = judge_disks(inventory, selector, requirements, overrides);
+    pick(inventory, &wishes, judge(inventory, &wishes, requirements))
+}
+
+/// Takes the one disk without an obstacle.
+pub(super) fn pick(
+    inventory: &Inventory,
+    wishes: &Wishes,
+    verdicts: Vec<DiskVerdict>,
+) -> Result<TargetDisk, DiskRefusal> {
     let eligible: Vec<&DiskVerdict> = verdicts.iter().filter(|v| v.obstacle.is_none()).collect();
     match (&eligible[..], wishes.selector_text()) {
         ([], named) => Err(DiskRefusal::none(named.as_deref(), verdicts)),
@@ -70,7 +78,7 @@ pub fn choose_disk(
             let mut disks = inventory.disks.iter().filter(|disk| disk.path == only.path);
             match (disks.next(), disks.next()) {
                 (Some(disk), None) => {
-                    let reason = render_reason(disk, named.as_deref());
+                    let reason = render_reason(disk, named.as_deref(), wishes);
                     let warn = |text: &String| format!("{}: {text}", only.description);
                     let warnings = only.warnings.iter().map(warn).collect();
                     Ok(TargetDisk { reason, warnings, disk: disk.clone() })
@@ -85,7 +93,10 @@ pub fn choose_disk(
     }
 }
 
-fn render_reason(disk: &Disk, named: Option<&str>) -> String {
+fn render_reason(disk: &Disk, named: Option<&str>, wishes: &Wishes) -> String {
+    if wishes.keeps(disk) {
+        return format!("{} holds the data of this node for this place, which is kept", describe(disk));
+    }
     let state = match (disk.unfinished_install, disk.empty) {
         (Some(id), _) if disk.install_record.is_none() => format!("an unfinished install ({id}) is on it"),
         (_, true) => "it is empty".to_owned(),

@@ -6,6 +6,9 @@
 //! (a place, so the weakest of names: used only where there is no other). Nothing else in the program can make a [`TargetDisk`].
 
 mod choose;
+mod data;
+#[cfg(test)]
+mod data_tests;
 mod held;
 mod refusal;
 #[cfg(test)]
@@ -14,6 +17,7 @@ mod verdict;
 mod wishes;
 
 pub use choose::{DiskOverrides, TargetDisk, choose_disk};
+pub use data::{DataTarget, NodeDisks, choose_data_disks, choose_disks, judge_data_disk};
 pub use held::ensure_unchanged;
 pub use refusal::DiskRefusal;
 pub use verdict::{DiskVerdict, Obstacle, judge_disks, render_verdicts};

@@ -27,7 +27,8 @@ impl DiskRefusal {
     pub(super) fn none(named: Option<&str>, verdicts: Vec<DiskVerdict>) -> Self {
         // The medium is no candidate, unless somebody asked for that very disk.
         let is_candidate = |o: &&Obstacle| {
-            !matches!(o, Obstacle::NotSelected { .. } | Obstacle::BootMedium { asked_for: false })
+            let apart = Obstacle::BootMedium { asked_for: false };
+            !matches!(o, Obstacle::NotSelected { .. } | Obstacle::SystemDisk {}) && **o != apart
         };
         let nearest = verdicts.iter().filter_map(|v| v.obstacle.as_ref()).filter(is_candidate).max();
         let (code, message) = match (nearest, named) {
@@ -63,6 +64,43 @@ impl DiskRefusal {
         Self { code: "E_DISK_AMBIGUOUS", message, verdicts }
     }
 
+    /// The same about the data disk for a mount point.
+    pub(super) fn for_data(self, mount: &str) -> Self {
+        let message = match (self.code, self.message.as_str()) {
+            ("E_DISK_NONE", _) => "this machine has no further disk; attach one".to_owned(),
+            // The kernel's argument is about the system disk.
+            ("E_DISK_AMBIGUOUS", text) => text.replace(" or metalstrap.disk=SERIAL", ""),
+            (_, text) => text.to_owned(),
+        };
+        Self { message: format!("data disk for {mount}: {message}"), ..self }
+    }
+
+    /// The disk with the data of this node cannot be taken.
+    pub(super) fn own_data(obstacle: &Obstacle, verdicts: Vec<DiskVerdict>) -> Self {
+        let outcome = outcome_of(obstacle);
+        let message = format!(
+            "the disk that holds the data of this node cannot be taken: {}; no other is taken in its place",
+            outcome.advice
+        );
+        Self { code: outcome.code, message, verdicts }
+    }
+
+    /// Several disks hold the data of this node for the same place.
+    pub(super) fn own_data_twice(count: usize, verdicts: Vec<DiskVerdict>) -> Self {
+        let message = format!(
+            "{count} disks hold data of this node for this place; name the right one with disk.serial in the cluster file"
+        );
+        Self { code: "E_DISK_AMBIGUOUS", message, verdicts }
+    }
+
+    /// Two data disks would be the same disk.
+    pub(super) fn claimed_twice(path: &str, first: &str, second: &str, verdicts: Vec<DiskVerdict>) -> Self {
+        let message = format!(
+            "the data disks for {first} and {second} would both be {path}; make their selectors exclude each other"
+        );
+        Self { code: "E_DISK_CLAIMED_TWICE", message, verdicts }
+    }
+
     /// Exit code of every disk refusal: this machine, with what is on it, cannot become that node.
     pub fn exit(&self) -> ExitCode {
         ExitCode::UnsupportedHardware
@@ -74,6 +112,7 @@ fn outcome_of(obstacle: &Obstacle) -> Outcome {
         Obstacle::BootMedium { .. } => {
             ("E_DISK_BOOT_MEDIUM", "the live system or its configuration is on it")
         }
+        Obstacle::SystemDisk {} => ("E_DISK_NO_MATCH", "it is the system disk"),
         Obstacle::Removable {} => ("E_DISK_REMOVABLE", "removable disks are never taken"),
         Obstacle::ReadOnly {} => ("E_DISK_READ_ONLY", "it is read-only"),
         Obstacle::Busy { .. } => ("E_DISK_BUSY", "it is in use"),

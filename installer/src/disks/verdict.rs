@@ -18,6 +18,8 @@ pub enum Obstacle {
         /// Whether it fits the selector of the cluster file or of `metalstrap.disk`.
         asked_for: bool,
     },
+    /// The system goes there; a data disk is another one.
+    SystemDisk {},
     /// It can be taken out of the machine.
     Removable {},
     /// It cannot be written.
@@ -92,13 +94,17 @@ pub fn judge_disks(
     requirements: &Requirements,
     overrides: &DiskOverrides,
 ) -> Vec<DiskVerdict> {
-    let wishes = Wishes::new(selector, overrides);
+    judge(inventory, &Wishes::new(selector, overrides), requirements)
+}
+
+/// The same for whatever is wished for.
+pub(super) fn judge(inventory: &Inventory, wishes: &Wishes, requirements: &Requirements) -> Vec<DiskVerdict> {
     let mut verdicts: Vec<DiskVerdict> = inventory
         .disks
         .iter()
         .map(|disk| {
-            let obstacle = find_obstacle(disk, inventory, &wishes, requirements);
-            let verdict = obstacle.as_ref().map_or_else(|| render_eligible(disk), render_obstacle);
+            let obstacle = find_obstacle(disk, inventory, wishes, requirements);
+            let verdict = obstacle.as_ref().map_or_else(|| render_eligible(disk, wishes), render_obstacle);
             let warnings = find_warnings(disk, obstacle.as_ref());
             DiskVerdict { path: disk.path.clone(), description: describe(disk), obstacle, verdict, warnings }
         })
@@ -126,6 +132,9 @@ fn find_obstacle(
     if disk.boot_medium {
         let asked_for = wishes.selector_text().is_some() && misfits.is_empty();
         return Some(Obstacle::BootMedium { asked_for });
+    }
+    if wishes.is_system_disk(disk) {
+        return Some(Obstacle::SystemDisk {});
     }
     if let Some(selector) = wishes.selector_text().filter(|_| !misfits.is_empty()) {
         return Some(Obstacle::NotSelected { selector, misfits });
@@ -170,7 +179,7 @@ fn find_hardware_obstacle(disk: &Disk, inventory: &Inventory, wishes: &Wishes) -
 /// What somebody has to give up first.
 fn find_data(disk: &Disk, inventory: &Inventory, wishes: &Wishes) -> Option<Obstacle> {
     let is_free = disk.install_record.is_none() && (disk.empty || disk.unfinished_install.is_some());
-    if is_free || wishes.gives_up(disk, inventory) {
+    if is_free || wishes.keeps(disk) || wishes.gives_up(disk, inventory) {
         return None;
     }
     let found = render_contents(disk);
@@ -189,7 +198,10 @@ fn find_warnings(disk: &Disk, obstacle: Option<&Obstacle>) -> Vec<String> {
     vec![format!("its health is not known ({})", sanitise(why))]
 }
 
-fn render_eligible(disk: &Disk) -> String {
+fn render_eligible(disk: &Disk, wishes: &Wishes) -> String {
+    if wishes.keeps(disk) {
+        return format!("may be taken: {}; it is kept", render_contents(disk));
+    }
     if disk.install_record.is_some() || (disk.unfinished_install.is_none() && !disk.empty) {
         return format!("may be taken: its contents ({}) are given up by wipe", render_contents(disk));
     }
@@ -201,6 +213,7 @@ fn render_obstacle(obstacle: &Obstacle) -> String {
         Obstacle::BootMedium { .. } => {
             "never taken: the live system or its configuration is on it".to_owned()
         }
+        Obstacle::SystemDisk {} => "not taken: it is the system disk".to_owned(),
         Obstacle::Removable {} => "never taken: removable".to_owned(),
         Obstacle::ReadOnly {} => "never taken: read-only".to_owned(),
         Obstacle::Busy { holders } => format!("in use: {}", sanitise(&holders.join(", "))),

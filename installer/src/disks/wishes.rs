@@ -2,14 +2,30 @@
 
 use super::choose::DiskOverrides;
 use crate::inventory::{Disk, Inventory, render_size, sanitise};
+use crate::plan::data::DataMark;
 use profiles::node::{DiskSelector, DiskTransport, matches_glob};
 
 /// Where the links by place are; a selector may leave it out.
 const BY_PATH_FOLDER: &str = "/dev/disk/by-path/";
 
+/// What a data disk is for.
+#[derive(Clone, Debug)]
+pub(super) struct DataPurpose {
+    /// The mark that data of this very node for this place carries, whichever install made it.
+    pub(super) mark: DataMark,
+    /// Whether such data is kept.
+    pub(super) keep: bool,
+    /// Path of the system disk.
+    pub(super) system_disk: String,
+}
+
 /// What the operator wants, from both sources.
 pub(super) struct Wishes {
     selector: DiskSelector,
+    /// A consent that counts beside that of the selector.
+    second_wipe: Option<String>,
+    /// What for; `None` for the system disk.
+    data: Option<DataPurpose>,
 }
 
 impl Wishes {
@@ -20,7 +36,34 @@ impl Wishes {
             Some(serial) => DiskSelector { serial: Some(serial.clone()), ..DiskSelector::default() },
             None => selector.clone(),
         };
-        Self { selector: DiskSelector { wipe, ..selector } }
+        Self { selector: DiskSelector { wipe, ..selector }, second_wipe: None, data: None }
+    }
+
+    /// For a data disk the selector stands as it is: `metalstrap.disk` is about the system disk. `metalstrap.wipe` names one very disk, and
+    /// gives that up whatever it is to become.
+    pub(super) fn for_data(selector: &DiskSelector, overrides: &DiskOverrides, data: DataPurpose) -> Self {
+        Self { selector: selector.clone(), second_wipe: overrides.wipe.clone(), data: Some(data) }
+    }
+
+    /// The purpose, if it is a data disk that is looked for.
+    pub(super) fn data(&self) -> Option<&DataPurpose> {
+        self.data.as_ref()
+    }
+
+    /// True for the disk that the system goes to, when another one is looked for.
+    pub(super) fn is_system_disk(&self, disk: &Disk) -> bool {
+        self.data.as_ref().is_some_and(|data| data.system_disk == disk.path)
+    }
+
+    /// True when the disk carries data of this very node for this very place.
+    pub(super) fn is_own_data(&self, disk: &Disk) -> bool {
+        let own = self.data.as_ref().zip(disk.data_mark.as_ref());
+        own.is_some_and(|(data, mark)| data.mark.is_same_place(mark)) && disk.install_record.is_none()
+    }
+
+    /// True when what is on the disk is kept.
+    pub(super) fn keeps(&self, disk: &Disk) -> bool {
+        self.data.as_ref().is_some_and(|data| data.keep) && self.is_own_data(disk)
     }
 
     /// The consent.
@@ -84,7 +127,8 @@ impl Wishes {
 
     /// True when the contents of this very disk are given up.
     pub(super) fn gives_up(&self, disk: &Disk, inventory: &Inventory) -> bool {
-        self.selector.wipe.is_some() && consent_name(disk, inventory) == self.selector.wipe
+        let name = consent_name(disk, inventory);
+        name.is_some() && (name == self.selector.wipe || name == self.second_wipe)
     }
 }
 

@@ -3,6 +3,7 @@
 //! kernel arguments → inventory → config → who am I → handing over? → memory → disk → plan → apply → reboot.
 
 mod keep;
+mod kept;
 mod medium;
 mod network;
 mod outcome;
@@ -19,11 +20,12 @@ use crate::config_source::{
 use crate::console::{
     Lines, render_advice, render_handover, render_installed, render_refused, render_stopped, render_warning,
 };
-use crate::disks::{DiskOverrides, TargetDisk, choose_disk};
+use crate::disks::{DiskOverrides, NodeDisks, TargetDisk, choose_disks};
 use crate::exit::ExitCode;
 use crate::handover;
 use crate::identify::identify_node;
 use crate::inventory::{Inventory, collect};
+use crate::plan::data::{DataChoice, PlannedDataDisk};
 use crate::plan::ids::InstallIds;
 use crate::plan::text::render_text;
 use crate::plan::{Planned, PlannedDisk, secrets};
@@ -169,12 +171,12 @@ fn install(
     }
     stage.enter("choosing the disk");
     let overrides = DiskOverrides { serial: args.disk.clone(), wipe: args.wipe.clone() };
-    let disk = choose_disk(&inventory, &node.disk, &node.requirements, &overrides).map_err(Refusal::from);
-    let resumed = disk.as_ref().map_or(Ok(None), |disk| resumed_install(options.resume, disk))?;
+    let disks = choose_disks(&inventory, &node, &overrides).map_err(Refusal::from);
+    let resumed = disks.as_ref().map_or(Ok(None), |disks| resumed_install(options.resume, disks.system()))?;
     stage.enter("gathering the tokens");
     let purpose = if args.mode == Mode::Plan { Purpose::Plan } else { Purpose::Install };
     let tokens = match purpose {
-        Purpose::Install => fill_tokens(&node, &mut secrets, screen),
+        Purpose::Install => fill_tokens(&node, &mut secrets, disks.as_ref().ok(), screen),
         Purpose::Plan | Purpose::Live => secrets::foresee_tokens(&node, &secrets),
     };
     stage.enter("asking the network");
@@ -183,17 +185,17 @@ fn install(
     let medium = Some(read_medium(&options.medium, Path::new("/")));
     let ids = resumed.map_or_else(InstallIds::random, InstallIds::from_install);
     let prepared =
-        Prepared::new(Parts { node, disk, tokens, medium, cluster_exists }, &secrets, &inventory, &ids);
+        Prepared::new(Parts { node, disks, tokens, medium, cluster_exists }, &secrets, &inventory, &ids);
     stage.enter("making the preflight checks");
     let sources = Sources::of_medium(&options.medium);
     let facts = prepared.collect(Some(&sources));
     let report = prepared.judge(purpose, &inventory, &facts, &skips);
     render_lines(&report).iter().for_each(|line| screen.line(&format!("metalstrap: {line}")));
     report.refusal().map_or(Ok(()), Err)?;
-    let (disk, mut planned) = prepared.into_plan()?;
+    let (disks, mut planned) = prepared.into_plan()?;
     if purpose == Purpose::Plan {
         render_text(&planned.plan).lines().for_each(|line| screen.line(line));
-        return Ok(Outcome::planned(disk.path()));
+        return Ok(Outcome::planned(disks.system().path()));
     }
     planned.checks = report.recorded();
     planned.plan.warnings.iter().for_each(|warning| screen.line(&render_warning(warning)));
@@ -204,7 +206,7 @@ fn install(
     stage.enter("asking for confirmation");
     confirm(options, &planned, ask)?;
     stage.enter("carrying out the plan");
-    carry_out(&planned, &disk, resumed.is_some(), options, screen)
+    carry_out(&planned, &disks, resumed.is_some(), options, screen)
 }
 
 /// Id of the install that is carried on.
@@ -322,14 +324,27 @@ fn hand_over(
     Ok(Some(Outcome::handing_over(&disk.path, args.mode == Mode::Install)))
 }
 
-/// The master that forms the cluster makes a token of its own when it was given none; everybody else must have theirs.
-fn fill_tokens(node: &NodeConfig, secrets: &mut NodeSecrets, screen: &mut dyn Lines) -> Result<(), Refusal> {
+/// The master that forms the cluster makes a token of its own when it was given none, unless it keeps a datastore that has one; everybody
+/// else must have theirs.
+fn fill_tokens(
+    node: &NodeConfig,
+    secrets: &mut NodeSecrets,
+    disks: Option<&NodeDisks>,
+    screen: &mut dyn Lines,
+) -> Result<(), Refusal> {
     if secrets::may_generate(node) {
         for name in secrets::missing_tokens(node, secrets) {
-            secrets::set_token(secrets, name, Secret::new(hex::encode(rand::random::<[u8; 32]>())));
-            screen.line(&render_warning(&format!(
-                "no {name} was given: a new one was made and is kept only on this node, in /etc/rancher/k3s"
-            )));
+            let kept = disks.filter(|_| name == "server_token").map(kept::read_kept_token);
+            let kept = kept.transpose()?.flatten();
+            let (token, text) = match kept {
+                Some(token) => (token, "that of the data that is kept is used"),
+                None => (
+                    Secret::new(hex::encode(rand::random::<[u8; 32]>())),
+                    "a new one was made and is kept only on this node, in /etc/rancher/k3s",
+                ),
+            };
+            secrets::set_token(secrets, name, token);
+            screen.line(&render_warning(&format!("no {name} was given: {text}")));
         }
     }
     secrets::ensure_tokens(node, secrets)
@@ -339,13 +354,14 @@ fn confirm(options: &Options, planned: &Planned, ask: &mut dyn FnMut(&str) -> bo
     if options.unattended || options.yes {
         return Ok(());
     }
-    let disk = &planned.plan.disk;
+    let made = planned.plan.data_disks.iter().filter(|data| !data.keep).map(|data| &data.disk);
+    let lost = std::iter::once(&planned.plan.disk)
+        .chain(made)
+        .map(|disk| format!("{} ({} serial {})", disk.path, disk.model, disk.serial));
     let question = format!(
-        "{}Everything on {} ({} serial {}) will be lost. Install? [y/N] ",
+        "{}Everything on {} will be lost. Install? [y/N] ",
         render_text(&planned.plan),
-        disk.path,
-        disk.model,
-        disk.serial
+        lost.collect::<Vec<_>>().join(" and ")
     );
     if ask(&question) {
         return Ok(());
@@ -355,13 +371,20 @@ fn confirm(options: &Options, planned: &Planned, ask: &mut dyn FnMut(&str) -> bo
 
 fn carry_out(
     planned: &Planned,
-    disk: &TargetDisk,
+    disks: &NodeDisks,
     resume: bool,
     options: &Options,
     screen: &mut dyn Lines,
 ) -> Result<Outcome, Stop> {
     // The plan was made for this checked disk; a plan for another one is never carried out.
-    if planned.plan.disk != PlannedDisk::from(disk) {
+    let same_data = |planned: &PlannedDataDisk| {
+        let chosen = disks.data().iter().map(DataChoice::from);
+        chosen.filter(|data| data.mount == planned.mount && data.disk == planned.disk).count() == 1
+    };
+    let is_same = planned.plan.disk == PlannedDisk::from(disks.system())
+        && planned.plan.data_disks.len() == disks.data().len()
+        && planned.plan.data_disks.iter().all(same_data);
+    if !is_same {
         let message = "the plan is for another disk than the one that was checked";
         return Err(Refusal::new("E_DISK_CHANGED", ExitCode::Environment, message).into());
     }
@@ -369,6 +392,7 @@ fn carry_out(
     let mut reporter = ConsoleReporter::new(screen);
     let apply = if resume { resume_plan } else { apply_plan };
     let record = apply(planned, &sources, &mut reporter).map_err(|f| Stop::Failed(Box::new(f)))?;
-    screen.line(&render_installed(disk.path()));
-    Ok(Outcome::installed(disk.path(), record))
+    let path = disks.system().path();
+    screen.line(&render_installed(path));
+    Ok(Outcome::installed(path, record))
 }

@@ -4,9 +4,11 @@ use super::UNREADABLE;
 use super::blkid::{AMBIVALENT, NOTHING_FOUND, parse_blkid};
 use super::lsblk::Device;
 use super::model::{Disk, InstallSummary, Signature};
+use super::show::sanitise;
 use super::sniff::sniff_signatures;
 use super::tables::{Ends, inspect_tables};
 use super::wipefs::parse_wipefs;
+use crate::plan::data::{DATA_MARK_OFFSET, DataMark};
 use crate::plan::layout::{MARK_LENGTH, MARK_OFFSET};
 use crate::plan::mark::parse_mark;
 use crate::record::{RECORD_ESP_PATH, parse_record};
@@ -15,6 +17,7 @@ use std::time::Duration;
 use sysio::block::BlockDevice;
 use sysio::command::{Cmd, CommandError};
 use sysio::files::FileError;
+use uuid::Uuid;
 
 /// Label of the ESP of our layout.
 const ESP_LABEL: &str = "metalstrap-esp";
@@ -87,6 +90,7 @@ fn look_at_bytes(device: &Device, disk: &mut Disk) -> Result<(), FileError> {
     } else {
         None
     };
+    disk.data_mark = read_data_mark(&block, marked)?;
     match read_record(device) {
         Ok(record) => {
             disk.unfinished_install = if record.is_none() { marked } else { None };
@@ -105,6 +109,19 @@ fn look_at_bytes(device: &Device, disk: &mut Disk) -> Result<(), FileError> {
         }
     }
     Ok(())
+}
+
+/// The data mark; none on a disk whose install has not ended.
+fn read_data_mark(block: &BlockDevice, unfinished: Option<Uuid>) -> Result<Option<DataMark>, FileError> {
+    if unfinished.is_some() || block.size_bytes() < DATA_MARK_OFFSET + MARK_LENGTH {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; usize::try_from(MARK_LENGTH).unwrap_or(4096)];
+    block.read_at(DATA_MARK_OFFSET, &mut bytes)?;
+    // Bytes of a disk are anybody's words: only names that need no escaping are a mark of ours.
+    let is_plain = |text: &String| sanitise(text) == *text;
+    let is_ours = |m: &DataMark| [&m.cluster, &m.hostname, &m.role, &m.mount].into_iter().all(is_plain);
+    Ok(DataMark::parse(&bytes).filter(is_ours))
 }
 
 /// What the ends of the disk look like, and what is odd about the partition tables in them.

@@ -194,6 +194,7 @@ impl Device {
             empty: false,
             unfinished_install: None,
             install_record: None,
+            data_mark: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The inventory as data: what one machine is made of. Serialised as `metalstrap.inventory/v1`.
 
+use crate::plan::data::DataMark;
 use profiles::node::{DiskKind, MacAddr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -177,6 +178,9 @@ pub struct Disk {
     pub unfinished_install: Option<Uuid>,
     /// The system of ours that is installed here.
     pub install_record: Option<InstallSummary>,
+    /// Whose data disk of ours it is. Says nothing about whether the data is still there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_mark: Option<DataMark>,
 }
 
 /// Something that was found on a disk.

@@ -98,6 +98,10 @@ pub(crate) fn render_contents(disk: &Disk) -> String {
     if let Some(id) = disk.unfinished_install {
         return format!("unfinished install {id}");
     }
+    if let Some(mark) = &disk.data_mark {
+        let [host, role, cluster, mount] = [&mark.hostname, &mark.role, &mark.cluster, &mark.mount];
+        return format!("data of {host} ({role}) of cluster {cluster} for {mount}, made by metalstrap");
+    }
     if disk.empty {
         return "empty".to_owned();
     }

@@ -2,7 +2,9 @@
 //!
 //! In: size and sector size of the disk, the identities. Out: a [`Layout`]. No I/O.
 
+use super::data::{DATA_LABEL, DataIds, MARKS_LABEL};
 use super::ids::InstallIds;
+use profiles::disk::DATA_DISK_MIN_MIB;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use uuid::Uuid;
@@ -49,6 +51,10 @@ pub enum PartitionRole {
     RootB,
     /// State.
     State,
+    /// The marks of a data disk.
+    Marks,
+    /// The file system of a data disk.
+    Data,
 }
 
 /// One partition.
@@ -85,7 +91,7 @@ pub struct Layout {
     pub sector_bytes: u64,
     /// Size of the disk in bytes.
     pub disk_bytes: u64,
-    /// The five partitions in the order of their numbers.
+    /// The partitions in the order of their numbers.
     pub partitions: Vec<Partition>,
 }
 
@@ -127,8 +133,6 @@ impl Layout {
         if disk_bytes < DISK_MIN_MIB * MIB {
             return Err(LayoutError::TooSmall { have_mib: disk_bytes / MIB, need_mib: DISK_MIN_MIB });
         }
-        // The backup table takes the last sector and the entry array before it; the state ends on the MiB before that.
-        let usable_end = disk_bytes / sector_bytes * sector_bytes - sector_bytes - GPT_ARRAY_BYTES;
         let wanted = [
             (PartitionRole::Bios, BIOS_LABEL, TYPE_BIOS, ids.bios, BIOS_MIB * MIB),
             (PartitionRole::Esp, "metalstrap-esp", TYPE_ESP, ids.esp, ESP_MIB * MIB),
@@ -136,9 +140,39 @@ impl Layout {
             (PartitionRole::RootB, "metalstrap-root-b", TYPE_LINUX, ids.root_b, ROOT_MIB * MIB),
             (PartitionRole::State, "metalstrap-state", TYPE_LINUX, ids.state, 0),
         ];
+        Ok(Self::place(disk_bytes, sector_bytes, ids.disk, &wanted))
+    }
+
+    /// Computes the table of a data disk.
+    ///
+    /// # Errors
+    /// As [`compute`](Self::compute).
+    pub fn compute_data(disk_bytes: u64, sector_bytes: u64, ids: &DataIds) -> Result<Self, LayoutError> {
+        if !matches!(sector_bytes, 512 | 4096) {
+            return Err(LayoutError::SectorSize(sector_bytes));
+        }
+        if disk_bytes < DATA_DISK_MIN_MIB * MIB {
+            return Err(LayoutError::TooSmall { have_mib: disk_bytes / MIB, need_mib: DATA_DISK_MIN_MIB });
+        }
+        let wanted = [
+            (PartitionRole::Marks, MARKS_LABEL, TYPE_LINUX, ids.marks, MIB),
+            (PartitionRole::Data, DATA_LABEL, TYPE_LINUX, ids.data, 0),
+        ];
+        Ok(Self::place(disk_bytes, sector_bytes, ids.disk, &wanted))
+    }
+
+    /// Puts the partitions one behind the other; length 0 takes the rest.
+    fn place(
+        disk_bytes: u64,
+        sector_bytes: u64,
+        disk_guid: Uuid,
+        wanted: &[(PartitionRole, &str, &str, Uuid, u64)],
+    ) -> Self {
+        // The backup table takes the last sector and the entry array before it; the last partition ends on the MiB before that.
+        let usable_end = disk_bytes / sector_bytes * sector_bytes - sector_bytes - GPT_ARRAY_BYTES;
         let mut offset = MIB;
         let mut partitions = Vec::with_capacity(wanted.len());
-        for (number, (role, label, type_guid, guid, length)) in (1..).zip(wanted) {
+        for (number, &(role, label, type_guid, guid, length)) in (1..).zip(wanted) {
             let length_bytes = if length == 0 { usable_end / MIB * MIB - offset } else { length };
             partitions.push(Partition {
                 number,
@@ -153,10 +187,10 @@ impl Layout {
             });
             offset += length_bytes;
         }
-        Ok(Self { disk_guid: ids.disk, sector_bytes, disk_bytes, partitions })
+        Self { disk_guid, sector_bytes, disk_bytes, partitions }
     }
 
-    /// The partition of this role. Every computed layout has all five.
+    /// The partition of this role. Every layout of a system disk has all five of them.
     pub fn partition(&self, role: PartitionRole) -> Option<&Partition> {
         self.partitions.iter().find(|p| p.role == role)
     }

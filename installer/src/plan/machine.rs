@@ -1,7 +1,8 @@
 //! What the plan takes from the inventory and from the disk that was chosen.
 
+use super::data::DataChoice;
 use super::{Nic, PlannedDisk};
-use crate::disks::TargetDisk;
+use crate::disks::{DataTarget, TargetDisk};
 use crate::inventory::Inventory;
 
 /// The real Ethernet ports of the machine that have an address.
@@ -24,5 +25,11 @@ impl From<&TargetDisk> for PlannedDisk {
             sector_bytes: disk.logical_sector_bytes,
             reason: target.reason().to_owned(),
         }
+    }
+}
+
+impl From<&DataTarget> for DataChoice {
+    fn from(data: &DataTarget) -> Self {
+        Self { mount: data.mount().to_owned(), disk: data.target().into(), kept: data.kept().cloned() }
     }
 }

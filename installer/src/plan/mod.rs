@@ -2,6 +2,7 @@
 //! in as arguments. It is the dry run, the golden file and the work list of `apply` at once.
 
 pub mod boot;
+pub mod data;
 pub mod ids;
 pub mod image;
 pub mod layout;
@@ -21,8 +22,9 @@ pub use network::{Nic, choose_macs, choose_ports};
 use crate::exit::ExitCode;
 use crate::preflight::RecordedCheck;
 use crate::refusal::Refusal;
-use crate::render::{Contents, RenderContext, RenderError, RenderedNode, render_node};
+use crate::render::{Contents, DataMount, RenderContext, RenderError, RenderedNode, render_node};
 use boot::Slot;
+use data::{DataChoice, DataMark, PlannedDataDisk};
 use ids::InstallIds;
 use image::{Artifacts, ImageInfo};
 use layout::{Layout, LayoutError};
@@ -41,6 +43,8 @@ pub struct PlanInput<'a> {
     pub nics: &'a [Nic],
     /// The disk that was chosen.
     pub disk: &'a PlannedDisk,
+    /// The data disks that were chosen.
+    pub data_disks: &'a [DataChoice],
     /// The image; `None` away from a medium.
     pub image: Option<&'a ImageInfo>,
     /// The artefacts in the image; `None` away from a medium.
@@ -134,12 +138,14 @@ impl PlanError {
 pub fn plan_install(input: &PlanInput<'_>) -> Result<Planned, PlanError> {
     let layout = Layout::compute(input.disk.size_bytes, input.disk.sector_bytes, input.ids)
         .map_err(|source| PlanError::Layout { path: input.disk.path.clone(), source })?;
+    let data_disks = plan_data_disks(input)?;
     let mut warnings = Vec::new();
     let (secrets, missing) = secrets::with_placeholders(input.node, input.secrets);
     warnings.extend(missing);
     let context = RenderContext {
         chosen_macs: network::choose_macs(input.node, input.nics)?,
         cluster_exists: input.cluster_exists,
+        data_mounts: data_disks.iter().map(DataMount::from).collect(),
         ..RenderContext::default()
     };
     let rendered = render_node(input.node, &secrets, &context)?;
@@ -148,6 +154,7 @@ pub fn plan_install(input: &PlanInput<'_>) -> Result<Planned, PlanError> {
     warnings.extend(image_warnings(input));
     let phases = phases::plan_phases(&phases::PhaseInput {
         layout: &layout,
+        data_disks: &data_disks,
         ids: input.ids,
         image: input.image,
         artifacts: &artifacts,
@@ -159,6 +166,7 @@ pub fn plan_install(input: &PlanInput<'_>) -> Result<Planned, PlanError> {
         node: planned_node(input.node, &context),
         image: input.image.map(planned_image),
         disk: input.disk.clone(),
+        data_disks,
         ids: input.ids.clone(),
         layout,
         phases,
@@ -168,6 +176,25 @@ pub fn plan_install(input: &PlanInput<'_>) -> Result<Planned, PlanError> {
         warnings,
     };
     Ok(Planned { plan, rendered, artifacts, checks: Vec::new() })
+}
+
+/// The data disks, a folder before what is mounted below it.
+fn plan_data_disks(input: &PlanInput<'_>) -> Result<Vec<PlannedDataDisk>, PlanError> {
+    let node = input.node;
+    let plan = |choice: &DataChoice| {
+        let mark = DataMark {
+            install: input.ids.install,
+            cluster: node.cluster.name.clone(),
+            hostname: node.hostname.clone(),
+            role: node.role.role().to_string(),
+            mount: choice.mount.clone(),
+        };
+        PlannedDataDisk::new(choice, mark)
+            .map_err(|source| PlanError::Layout { path: choice.disk.path.clone(), source })
+    };
+    let mut planned = input.data_disks.iter().map(plan).collect::<Result<Vec<_>, _>>()?;
+    planned.sort_by(|a, b| a.mount.cmp(&b.mount));
+    Ok(planned)
 }
 
 /// The artefacts that go to the node. A proxy runs no Kubernetes and gets none.

@@ -1,6 +1,7 @@
 //! The install plan as data: what will be done, in which order, with which bytes. Serialised as `metalstrap.plan/v1`.
 
 use super::boot::Slot;
+use super::data::PlannedDataDisk;
 use super::ids::InstallIds;
 use super::layout::{ByteRange, Layout};
 use serde::{Deserialize, Serialize};
@@ -19,8 +20,11 @@ pub struct InstallPlan {
     pub node: PlannedNode,
     /// The image that is installed; `None` when the plan is made away from a medium.
     pub image: Option<PlannedImage>,
-    /// The one disk that is written to.
+    /// The system disk. It and the data disks are all that is written to.
     pub disk: PlannedDisk,
+    /// The data disks, by mount point: a folder comes before what is mounted below it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data_disks: Vec<PlannedDataDisk>,
     /// Identities of this install.
     pub ids: InstallIds,
     /// Partition table.
@@ -41,6 +45,11 @@ impl InstallPlan {
     /// All steps, in order.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         self.phases.iter().flat_map(|phase| &phase.steps)
+    }
+
+    /// The data disk for a mount point.
+    pub fn data_disk(&self, mount: &str) -> Option<&PlannedDataDisk> {
+        self.data_disks.iter().find(|data| data.mount == mount)
     }
 }
 
@@ -76,7 +85,7 @@ pub struct PlannedImage {
     pub double: bool,
 }
 
-/// The one disk that is written to.
+/// A disk that is written to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedDisk {
@@ -162,6 +171,62 @@ pub enum Step {
     CheckArtifacts {
         /// Their names.
         names: Vec<String>,
+    },
+    /// Look again at a data disk: nobody else's, and when it is kept, really the one that was made for this place?
+    CheckDataDisk {
+        /// Its mount point.
+        mount: String,
+    },
+    /// Write the unfinished mark of a new data disk.
+    WriteDataMark {
+        /// Its mount point.
+        mount: String,
+        /// Where.
+        at: ByteRange,
+    },
+    /// Overwrite what is at the places of a new data disk where somebody would look for a system or for data.
+    EraseData {
+        /// Its mount point.
+        mount: String,
+        /// What is overwritten with zeros.
+        ranges: Vec<ByteRange>,
+    },
+    /// Write the partition table of a new data disk.
+    WriteDataTable {
+        /// Its mount point.
+        mount: String,
+    },
+    /// Wait until the kernel shows the partitions of a data disk.
+    WaitDataPartitions {
+        /// Its mount point.
+        mount: String,
+    },
+    /// Make the ext4 of a new data disk.
+    MakeDataFs {
+        /// Its mount point.
+        mount: String,
+        /// File system UUID.
+        uuid: Uuid,
+    },
+    /// Replay the journal of a data disk that is kept, and repair what is safe to repair.
+    RepairData {
+        /// Its mount point.
+        mount: String,
+    },
+    /// Mount a data disk below the state, so that files go where the node will look for them.
+    OpenData {
+        /// Its mount point.
+        mount: String,
+    },
+    /// Read table, marks and file system id of a data disk back.
+    VerifyData {
+        /// Its mount point.
+        mount: String,
+    },
+    /// Say on a new data disk whose data it holds, then remove its unfinished mark.
+    FinishData {
+        /// Its mount point.
+        mount: String,
     },
     /// Write the unfinished mark. The first write.
     WriteMark {
@@ -291,6 +356,16 @@ impl Step {
             Self::CheckUnits {} => "check-units",
             Self::CheckMedium { .. } => "check-medium",
             Self::CheckArtifacts { .. } => "check-artifacts",
+            Self::CheckDataDisk { .. } => "check-data-disk",
+            Self::WriteDataMark { .. } => "write-data-mark",
+            Self::EraseData { .. } => "erase-data",
+            Self::WriteDataTable { .. } => "write-data-table",
+            Self::WaitDataPartitions { .. } => "wait-data-partitions",
+            Self::MakeDataFs { .. } => "make-data-fs",
+            Self::RepairData { .. } => "repair-data",
+            Self::OpenData { .. } => "open-data",
+            Self::VerifyData { .. } => "verify-data",
+            Self::FinishData { .. } => "finish-data",
             Self::WriteMark { .. } => "write-mark",
             Self::Erase { .. } => "erase",
             Self::WriteTable {} => "write-table",
@@ -326,6 +401,9 @@ impl Step {
                 | Self::CheckUnits {}
                 | Self::CheckMedium { .. }
                 | Self::CheckArtifacts { .. }
+                | Self::CheckDataDisk { .. }
+                | Self::WaitDataPartitions { .. }
+                | Self::VerifyData { .. }
                 | Self::WaitPartitions {}
                 | Self::VerifyRoot { .. }
                 | Self::VerifyState {}

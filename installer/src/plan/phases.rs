@@ -5,6 +5,7 @@ use super::boot::{
     BIOS_MODULES, BIOS_PREFIX, Slot, fresh_boot_state, render_cmdline, render_efi_stub, render_grub_cfg,
     render_grubenv,
 };
+use super::data::{ETCD_FOLDER, PlannedDataDisk, disk_below};
 use super::ids::InstallIds;
 use super::image::{Artifact, FileDigest, ImageInfo};
 use super::layout::{ByteRange, Layout, MARK_LENGTH, MARK_OFFSET, PartitionRole};
@@ -24,6 +25,7 @@ const LOADER: &str = "/EFI/BOOT/BOOTX64.EFI";
 /// What the phases are made from.
 pub(super) struct PhaseInput<'a> {
     pub(super) layout: &'a Layout,
+    pub(super) data_disks: &'a [PlannedDataDisk],
     pub(super) ids: &'a InstallIds,
     pub(super) image: Option<&'a ImageInfo>,
     pub(super) artifacts: &'a [Artifact],
@@ -43,9 +45,11 @@ pub(super) fn plan_phases(input: &PhaseInput<'_>) -> Result<Vec<Phase>, PlanErro
     let (length, sha256) = (root.map(|d| d.length), root.map(|d| d.sha256.clone()));
     let mark = ByteRange { offset_bytes: MARK_OFFSET, length_bytes: MARK_LENGTH };
     let slot = FIRST_SLOT;
-    Ok(vec![
+    let mut marks = vec![Step::WriteMark { install: input.ids.install, at: mark }];
+    marks.extend(input.new_data().map(|mount| Step::WriteDataMark { mount, at: mark }));
+    let mut phases = vec![
         phase("preflight", input.preflight()),
-        phase("unfinished mark", vec![Step::WriteMark { install: input.ids.install, at: mark }]),
+        phase("unfinished mark", marks),
         phase(
             "partition",
             vec![
@@ -55,15 +59,20 @@ pub(super) fn plan_phases(input: &PhaseInput<'_>) -> Result<Vec<Phase>, PlanErro
             ],
         ),
         phase("file systems", input.file_systems()),
+        phase("data disks", input.data()),
         phase("root slot", vec![Step::CopyRoot { slot, length, sha256: sha256.clone() }]),
         phase("verify slot", vec![Step::VerifyRoot { slot, length, sha256 }]),
         phase("state", input.state(slot)),
         phase("boot files", input.boot_files(slot)?),
         phase("make bootable", input.make_bootable()),
-        phase("verify", vec![Step::VerifyTable {}, Step::VerifyState {}, Step::VerifyBoot {}]),
+        phase("verify", input.verify()),
+        phase("data disk marks", input.new_data().map(|mount| Step::FinishData { mount }).collect()),
         phase("install record", vec![Step::WriteRecord {}]),
         phase("remove mark", vec![Step::RemoveMark { at: mark }]),
-    ])
+    ];
+    // A machine without data disks has no phases for them.
+    phases.retain(|phase| !phase.steps.is_empty());
+    Ok(phases)
 }
 
 fn phase(name: &str, steps: Vec<Step>) -> Phase {
@@ -76,13 +85,52 @@ impl PhaseInput<'_> {
         self.image.map(|image| image.files.get(name).ok_or(PlanError::ImageFile(name))).transpose()
     }
 
+    /// Mount points of all data disks, a folder before what is mounted below it.
+    fn data_mounts(&self) -> impl Iterator<Item = String> {
+        self.data_disks.iter().map(|data| data.mount.clone())
+    }
+
+    /// Mount points of those that are made.
+    fn new_data(&self) -> impl Iterator<Item = String> {
+        self.data_disks.iter().filter(|data| !data.keep).map(|data| data.mount.clone())
+    }
+
+    /// Makes the new ones ready and repairs those that are kept.
+    fn data(&self) -> Vec<Step> {
+        let steps = |data: &PlannedDataDisk| {
+            let mount = || data.mount.clone();
+            let wait = Step::WaitDataPartitions { mount: mount() };
+            if data.keep {
+                return vec![wait, Step::RepairData { mount: mount() }];
+            }
+            vec![
+                Step::EraseData { mount: mount(), ranges: data.layout.erase_ranges() },
+                Step::WriteDataTable { mount: mount() },
+                wait,
+                Step::MakeDataFs { mount: mount(), uuid: data.ids.fs },
+            ]
+        };
+        let mut steps: Vec<Step> = self.data_disks.iter().flat_map(steps).collect();
+        steps.extend((self.has_etcd && self.is_etcd_on_data()).then_some(Step::MeasureSync {}));
+        steps
+    }
+
+    fn verify(&self) -> Vec<Step> {
+        let mut steps = vec![Step::VerifyTable {}];
+        steps.extend(self.data_mounts().map(|mount| Step::VerifyData { mount }));
+        steps.extend([Step::VerifyState {}, Step::VerifyBoot {}]);
+        steps
+    }
+
     fn preflight(&self) -> Vec<Step> {
-        vec![
-            Step::CheckDisk {},
+        let mut steps = vec![Step::CheckDisk {}];
+        steps.extend(self.data_mounts().map(|mount| Step::CheckDataDisk { mount }));
+        steps.extend([
             Step::CheckUnits {},
             Step::CheckMedium { names: MEDIUM_FILES.iter().map(ToString::to_string).collect() },
             Step::CheckArtifacts { names: self.artifacts.iter().map(|a| a.name.clone()).collect() },
-        ]
+        ]);
+        steps
     }
 
     /// Where etcd will write, it is measured how fast that is.
@@ -91,16 +139,18 @@ impl PhaseInput<'_> {
             Step::MakeEsp { volume: self.ids.esp_volume.clone() },
             Step::MakeState { uuid: self.ids.state_fs },
         ];
-        steps.extend(self.has_etcd.then_some(Step::MeasureSync {}));
+        steps.extend((self.has_etcd && !self.is_etcd_on_data()).then_some(Step::MeasureSync {}));
         steps
     }
 
+    fn is_etcd_on_data(&self) -> bool {
+        disk_below(self.data_disks, ETCD_FOLDER).is_some()
+    }
+
     fn state(&self, slot: Slot) -> Vec<Step> {
-        let mut steps = vec![
-            Step::SeedState { slot },
-            Step::WriteFiles { count: self.rendered.files.len() as u64 },
-            Step::LinkUnits {},
-        ];
+        let mut steps = vec![Step::SeedState { slot }];
+        steps.extend(self.data_mounts().map(|mount| Step::OpenData { mount }));
+        steps.extend([Step::WriteFiles { count: self.rendered.files.len() as u64 }, Step::LinkUnits {}]);
         steps.extend(self.artifacts.iter().filter_map(|a| {
             Some(Step::CopyArtifact {
                 name: a.name.clone(),

@@ -1,5 +1,6 @@
 //! A plan for people.
 
+use super::data::PlannedDataDisk;
 use super::model::{EspSource, InstallPlan, Step};
 use std::fmt::Write as _;
 
@@ -47,6 +48,9 @@ fn write_text(plan: &InstallPlan, out: &mut String) -> std::fmt::Result {
             p.last_lba
         )?;
     }
+    for data in &plan.data_disks {
+        write_data_disk(data, out)?;
+    }
     for (number, phase) in (1..).zip(&plan.phases) {
         writeln!(out, "phase     ({number}/{}) {}", plan.phases.len(), phase.name)?;
         for step in &phase.steps {
@@ -60,6 +64,21 @@ fn write_text(plan: &InstallPlan, out: &mut String) -> std::fmt::Result {
     writeln!(out, "enabled   {}", plan.units_enabled.join(" "))?;
     writeln!(out, "masked    {}", plan.units_masked.join(" "))?;
     plan.warnings.iter().try_for_each(|warning| writeln!(out, "warning   {warning}"))
+}
+
+fn write_data_disk(data: &PlannedDataDisk, out: &mut String) -> std::fmt::Result {
+    let disk = &data.disk;
+    writeln!(
+        out,
+        "data disk {} on {} {} serial {} ({} MiB), {}: {}",
+        data.mount,
+        disk.path,
+        disk.model,
+        if disk.serial.is_empty() { "unknown" } else { &disk.serial },
+        disk.size_bytes / super::layout::MIB,
+        if data.keep { "what is on it is kept" } else { "made anew, everything on it is lost" },
+        disk.reason
+    )
 }
 
 fn step_detail(step: &Step) -> String {
@@ -81,6 +100,16 @@ fn step_detail(step: &Step) -> String {
             format!(" slot {}, {length}", slot.name())
         }
         Step::WriteFiles { count } => format!(" {count} files"),
+        Step::CheckDataDisk { mount }
+        | Step::WriteDataMark { mount, .. }
+        | Step::EraseData { mount, .. }
+        | Step::WriteDataTable { mount }
+        | Step::WaitDataPartitions { mount }
+        | Step::MakeDataFs { mount, .. }
+        | Step::RepairData { mount }
+        | Step::OpenData { mount }
+        | Step::VerifyData { mount }
+        | Step::FinishData { mount } => format!(" {mount}"),
         _ => String::new(),
     }
 }

@@ -1,7 +1,7 @@
 //! What a check is, what it is given and what it says. Pure.
 
 use super::facts::Facts;
-use crate::disks::TargetDisk;
+use crate::disks::{NodeDisks, TargetDisk};
 use crate::install::Medium;
 use crate::inventory::Inventory;
 use crate::plan::Planned;
@@ -167,8 +167,8 @@ pub struct Input<'a> {
     pub inventory: &'a Inventory,
     /// What it becomes, when that is known.
     pub node: Option<&'a NodeConfig>,
-    /// The disk that was chosen, or why none was; `None` without a node.
-    pub disk: Option<&'a Result<TargetDisk, Refusal>>,
+    /// The disks that were chosen, or why none were; `None` without a node.
+    pub disks: Option<&'a Result<NodeDisks, Refusal>>,
     /// Whether the node has its tokens; `None` without a node.
     pub tokens: Option<&'a Result<(), Refusal>>,
     /// The descriptions on the medium; `None` away from one.
@@ -200,16 +200,23 @@ impl<'a> Input<'a> {
         Ok(self.node()?.role.role())
     }
 
-    /// The disk.
+    /// The system disk.
     ///
     /// # Errors
     /// When none was chosen.
     pub fn disk(&self) -> Result<&'a TargetDisk, NotRun> {
         self.node()?;
-        match self.disk {
-            Some(Ok(disk)) => Ok(disk),
+        match self.disks {
+            Some(Ok(disks)) => Ok(disks.system()),
             _ => Err(NotRun::new("no disk was chosen")),
         }
+    }
+
+    /// Paths of all chosen disks.
+    pub fn chosen_paths(&self) -> Vec<&'a str> {
+        let Some(Ok(disks)) = self.disks else { return Vec::new() };
+        let data = disks.data().iter().map(|data| data.target().path());
+        std::iter::once(disks.system().path()).chain(data).collect()
     }
 
     /// The descriptions on the medium.

@@ -6,10 +6,11 @@ use super::model::{Input, Purpose};
 use super::report::{PreflightReport, judge_all};
 use super::skip::Skips;
 use crate::apply::Sources;
-use crate::disks::TargetDisk;
+use crate::disks::NodeDisks;
 use crate::exit::ExitCode;
 use crate::install::Medium;
 use crate::inventory::Inventory;
+use crate::plan::data::DataChoice;
 use crate::plan::ids::InstallIds;
 use crate::plan::{PlanInput, Planned, PlannedDisk, machine_nics, plan_install};
 use crate::refusal::Refusal;
@@ -20,8 +21,8 @@ use profiles::node::{NodeConfig, NodeSecrets};
 pub struct Prepared {
     /// The node.
     pub node: NodeConfig,
-    /// The disk.
-    pub disk: Result<TargetDisk, Refusal>,
+    /// The disks.
+    pub disks: Result<NodeDisks, Refusal>,
     /// Whether it has its tokens.
     pub tokens: Result<(), Refusal>,
     /// The descriptions on the medium; `None` away from one.
@@ -37,8 +38,8 @@ pub struct Prepared {
 pub struct Parts {
     /// The node.
     pub node: NodeConfig,
-    /// The disk.
-    pub disk: Result<TargetDisk, Refusal>,
+    /// The disks.
+    pub disks: Result<NodeDisks, Refusal>,
     /// Whether it has its tokens.
     pub tokens: Result<(), Refusal>,
     /// The descriptions on the medium; `None` away from one.
@@ -50,31 +51,38 @@ pub struct Parts {
 impl Prepared {
     /// Makes the plan, as far as one can be made.
     pub fn new(parts: Parts, secrets: &NodeSecrets, inventory: &Inventory, ids: &InstallIds) -> Self {
-        let Parts { node, disk, tokens, medium, cluster_exists } = parts;
+        let Parts { node, disks, tokens, medium, cluster_exists } = parts;
         let readable = medium.as_ref().is_none_or(Result::is_ok);
         let of_medium = medium.as_ref().and_then(|medium| medium.as_ref().ok());
-        let planned = disk.as_ref().ok().filter(|_| readable).map(|disk| {
-            plan_install(&PlanInput {
+        let planned = disks.as_ref().ok().filter(|_| readable).map(|disks| {
+            let planned = plan_install(&PlanInput {
                 node: &node,
                 secrets,
                 nics: &machine_nics(inventory),
-                disk: &PlannedDisk::from(disk),
+                disk: &PlannedDisk::from(disks.system()),
+                data_disks: &disks.data().iter().map(DataChoice::from).collect::<Vec<_>>(),
                 image: of_medium.map(|medium| &medium.image),
                 artifacts: of_medium.map(|medium| &medium.artifacts),
                 ids,
                 cluster_exists,
             })
-            .map_err(|error| error.refusal())
+            .map_err(|error| error.refusal());
+            // What is to be said of the system disk a check says.
+            planned.map(|mut planned| {
+                let warnings = disks.data().iter().flat_map(|data| data.warnings());
+                planned.plan.warnings.extend(warnings.cloned());
+                planned
+            })
         });
         let token_ca_hash = ca_hash_of(secrets);
-        Self { node, disk, tokens, medium, planned, cluster_exists, token_ca_hash }
+        Self { node, disks, tokens, medium, planned, cluster_exists, token_ca_hash }
     }
 
     /// Looks at this machine, which is the one the node is for.
     pub fn collect(&self, sources: Option<&Sources>) -> Facts {
         collect_facts(&Subject {
             node: Some(&self.node),
-            disk: self.disk.as_ref().ok(),
+            disks: self.disks.as_ref().ok(),
             planned: self.planned.as_ref().and_then(|planned| planned.as_ref().ok()),
             sources,
         })
@@ -86,7 +94,7 @@ impl Prepared {
             purpose,
             inventory,
             node: Some(&self.node),
-            disk: Some(&self.disk),
+            disks: Some(&self.disks),
             tokens: Some(&self.tokens),
             medium: self.medium.as_ref(),
             planned: self.planned.as_ref(),
@@ -107,19 +115,19 @@ impl Prepared {
         judge_all(&self.input(purpose, inventory, facts), skips)
     }
 
-    /// The disk and the plan, for an install: only of a node that lacks nothing. What is wrong here was said by a check that
+    /// The disks and the plan, for an install: only of a node that lacks nothing. What is wrong here was said by a check that
     /// cannot be left out; this is so that nothing depends on that.
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn into_plan(self) -> Result<(TargetDisk, Planned), Refusal> {
+    pub fn into_plan(self) -> Result<(NodeDisks, Planned), Refusal> {
         self.tokens?;
-        let disk = self.disk?;
+        let disks = self.disks?;
         if let Some(Err(refusal)) = self.medium {
             return Err(refusal);
         }
         match self.planned {
-            Some(planned) => Ok((disk, planned?)),
+            Some(planned) => Ok((disks, planned?)),
             None => Err(Refusal::new("E_MEDIUM", ExitCode::Download, "there is no live medium here")),
         }
     }

@@ -1,6 +1,7 @@
 //! The install record: what was installed, when and how. On the ESP it is the commit of an install; a copy lies in the
 //! state. Parser and renderer only; who reads and writes it is `apply` and `handover`.
 
+use crate::plan::data::PlannedDataDisk;
 use crate::preflight::RecordedCheck;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -42,6 +43,9 @@ pub struct InstallRecord {
     pub disk_by_id: Option<String>,
     /// PARTUUIDs by label.
     pub partitions: BTreeMap<String, Uuid>,
+    /// The data disks of the node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data_disks: Vec<RecordedDataDisk>,
     /// sha256 of what each slot holds.
     pub slots: BTreeMap<String, String>,
     /// Phases that were done before the record was written, with their durations.
@@ -56,6 +60,33 @@ pub struct InstallRecord {
     /// When the install was resumed after a failure: what it kept of the earlier attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed: Option<Vec<String>>,
+}
+
+/// A data disk of the node, as the install left it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedDataDisk {
+    /// Where it is mounted.
+    pub mount: String,
+    /// PARTUUID of its file system.
+    pub partition: Uuid,
+    /// UUID of its file system.
+    pub fs: Uuid,
+    /// Serial number of the disk.
+    pub serial: String,
+    /// True when the install found it and kept what was on it.
+    pub kept: bool,
+}
+
+impl From<&PlannedDataDisk> for RecordedDataDisk {
+    fn from(data: &PlannedDataDisk) -> Self {
+        Self {
+            mount: data.mount.clone(),
+            partition: data.ids.data,
+            fs: data.ids.fs,
+            serial: data.disk.serial.clone(),
+            kept: data.keep,
+        }
+    }
 }
 
 /// A phase that was done.
@@ -129,6 +160,7 @@ mod tests {
             disk_serial: "S1".to_owned(),
             disk_by_id: None,
             partitions: BTreeMap::from([("metalstrap-esp".to_owned(), Uuid::from_u128(2))]),
+            data_disks: Vec::new(),
             slots: BTreeMap::from([("a".to_owned(), "ab".repeat(32))]),
             phases: vec![RecordedPhase { name: "partition".to_owned(), took_ms: 12 }],
             skipped_checks: Vec::new(),

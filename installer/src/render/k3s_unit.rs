@@ -33,7 +33,7 @@ fn service(input: &Input<'_>, command: &str) -> Result<String, RenderError> {
             "After",
             "network-online.target metalstrap-firewall.service chrony-wait.service time-sync.target",
         )
-        .entry("RequiresMountsFor", "/etc/rancher /var/lib/rancher")
+        .entry("RequiresMountsFor", requires_mounts_for(input))
         .entry("ConditionPathExists", CONFIG)
         .section("Service")
         .entry("Type", "notify")
@@ -58,6 +58,13 @@ fn service(input: &Input<'_>, command: &str) -> Result<String, RenderError> {
         .section("Install")
         .entry("WantedBy", "multi-user.target")
         .finish()
+}
+
+/// Pods keep things on every data disk, so k3s starts on none without the others: it never writes below a mount point whose disk is missing.
+fn requires_mounts_for(input: &Input<'_>) -> String {
+    let data = input.context.data_mounts.iter().map(|data| data.mount.as_str());
+    let data = data.filter(|mount| *mount != "/var/lib/rancher");
+    ["/etc/rancher", "/var/lib/rancher"].into_iter().chain(data).collect::<Vec<_>>().join(" ")
 }
 
 /// Takes the API VIP off the interface: a kube-vip that was killed leaves it there, and then two machines answer for

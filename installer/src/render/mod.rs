@@ -5,6 +5,7 @@
 mod base;
 mod chrony;
 mod cilium;
+mod data_disks;
 mod error;
 pub mod firewall;
 mod haproxy;
@@ -21,6 +22,7 @@ mod ssh;
 mod sysctl;
 mod text;
 
+pub use data_disks::DataMount;
 pub use error::RenderError;
 pub use output::{Contents, RenderedDirectory, RenderedFile, RenderedLink, RenderedNode};
 
@@ -38,6 +40,8 @@ pub const KUBE_VIP_IMAGE: &str = "ghcr.io/kube-vip/kube-vip:v0.8.7";
 pub struct RenderContext {
     /// MAC chosen for each interface (by name) that has none in the node config.
     pub chosen_macs: BTreeMap<String, MacAddr>,
+    /// The data disks of the node.
+    pub data_mounts: Vec<DataMount>,
     /// Image reference of the kube-vip static pod.
     pub kube_vip_image: String,
     /// True when a master of this cluster answers already: then the forming master joins it, instead of forming a
@@ -49,6 +53,7 @@ impl Default for RenderContext {
     fn default() -> Self {
         Self {
             chosen_macs: BTreeMap::new(),
+            data_mounts: Vec::new(),
             kube_vip_image: KUBE_VIP_IMAGE.to_owned(),
             cluster_exists: false,
         }
@@ -82,6 +87,7 @@ const RENDERERS: &[Renderer] = &[
     base::render,
     sysctl::render,
     networkd::render,
+    data_disks::render,
     chrony::render,
     ssh::render,
     firewall::render,

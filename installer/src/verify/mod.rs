@@ -50,9 +50,10 @@ impl Run<'_> {
             &mut last,
         )?;
         drop(device);
-        let json = Cmd::new("sfdisk").arg("--json").arg(disk).run()?.text();
-        let same = parse_table(&json).is_some_and(|table| table == expected_table(layout));
-        if same && last.starts_with(GPT_SIGNATURE) && find_partitions(disk, layout).is_some() {
+        if table_is(disk, layout)?
+            && last.starts_with(GPT_SIGNATURE)
+            && find_partitions(disk, layout).is_some()
+        {
             return Ok(());
         }
         Err(StepError::read_back(format!("{} does not give back the partition table", disk.display())))
@@ -61,6 +62,7 @@ impl Run<'_> {
     /// Rendered files with their modes, and artefacts, after the state was unmounted once.
     pub(crate) fn verify_state(&mut self) -> Result<(), StepError> {
         let state = Mount::new(self.node(PartitionRole::State)?, "ext4").read_only().temporary()?;
+        let mut data = self.mount_data_below(state.path())?;
         let place = |path: &str| state.path().join(on_state(path).unwrap_or_default());
         for file in &self.planned.rendered.files {
             let path = place(&file.path);
@@ -76,6 +78,9 @@ impl Run<'_> {
             if digest.sha256 != artifact.sha256 {
                 return Err(differs(Path::new(target), "artefact", &digest.sha256, &artifact.sha256));
             }
+        }
+        while let Some(guard) = data.pop() {
+            guard.unmount()?;
         }
         Ok(state.unmount()?)
     }
@@ -121,6 +126,13 @@ fn differs(path: &Path, what: &str, read: &str, written: &str) -> StepError {
 
 /// What is compared of a table: its GUID, and of each partition GUID, type, label, first sector, number of sectors.
 type Table = (Uuid, Vec<(Uuid, String, String, u64, u64)>);
+
+/// Whether the disk has exactly this table, and both copies of it are whole: of a damaged one sfdisk complains and shows the other.
+pub(crate) fn table_is(disk: &Path, layout: &Layout) -> Result<bool, StepError> {
+    let output = Cmd::new("sfdisk").arg("--json").arg(disk).run_any_status()?;
+    let is_whole = !String::from_utf8_lossy(&output.stderr).contains("corrupt");
+    Ok(is_whole && parse_table(&output.text()).is_some_and(|table| table == expected_table(layout)))
+}
 
 fn expected_table(layout: &Layout) -> Table {
     let partitions = layout

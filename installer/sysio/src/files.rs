@@ -190,6 +190,24 @@ pub fn symlink_atomic(target: &Path, link: &Path) -> Result<(), FileError> {
     sync_folder(folder)
 }
 
+/// The entries of a folder, each with whether it is a plain file (a link is none), by name; nothing when there is no such folder.
+///
+/// # Errors
+/// [`FileError`] naming the folder.
+pub fn list_folder(path: &Path) -> Result<Vec<(PathBuf, bool)>, FileError> {
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.at("reading", path)?,
+    };
+    let read = |entry: io::Result<std::fs::DirEntry>| {
+        let entry = entry?;
+        Ok((entry.path(), entry.file_type()?.is_file()))
+    };
+    let mut found = entries.map(read).collect::<io::Result<Vec<_>>>().at("reading", path)?;
+    found.sort();
+    Ok(found)
+}
+
 /// Removes a file; a file that is not there is fine.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ pub mod disk;
 use installer::apply::esp::Esp;
 use installer::apply::{Reporter, Sources, StepError};
 use installer::exit::ExitCode;
+use installer::plan::data::{DATA_MARK_OFFSET, DataChoice, DataMark};
 use installer::plan::ids::InstallIds;
 use installer::plan::image::{Artifact, Artifacts, FileDigest, ImageInfo};
 use installer::plan::layout::{MARK_LENGTH, MARK_OFFSET};
@@ -31,6 +32,7 @@ use uuid::Uuid;
 pub const KERNEL: &[u8] = b"a kernel";
 pub const ARTIFACT: &[u8] = b"airgap images";
 pub const DISK_BYTES: u64 = 5 << 30;
+const DATA_BYTES: u64 = 1 << 30;
 const ESP_OFFSET: u64 = 2 << 20;
 
 /// One install at a time: a child that one test starts holds for a moment what another test has open, and a claim on a
@@ -41,6 +43,8 @@ pub struct Fixture {
     folder: tempfile::TempDir,
     device: PathBuf,
     sector_bytes: u64,
+    /// Mount point, loop device and the mark that is kept.
+    data: Vec<(String, PathBuf, Option<DataMark>)>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -69,17 +73,54 @@ impl Fixture {
             .args(["-quiet", "-no-progress", "-comp", "gzip"])
             .run()
             .unwrap();
-        let image = root.join("disk.img");
-        std::fs::File::create(&image).unwrap().set_len(DISK_BYTES).unwrap();
-        let device = Cmd::new("losetup")
-            .args(["--find", "--show", "--sector-size", &sector_bytes.to_string()])
-            .arg(&image)
-            .run()
-            .expect("these tests need root and a loop device");
-        let device = PathBuf::from(device.text().trim());
-        let fixture = Self { folder, device, sector_bytes, _turn: turn };
+        let device = attach(&root.join("disk.img"), DISK_BYTES, sector_bytes);
+        let fixture = Self { folder, device, sector_bytes, data: Vec::new(), _turn: turn };
         fixture.make_units();
         fixture
+    }
+
+    /// One more disk of 1 GiB, for a mount point.
+    pub fn with_data_disk(mut self, mount: &str) -> Self {
+        let file = self.data_image(mount);
+        let device = attach(&file, DATA_BYTES, self.sector_bytes);
+        self.data.push((mount.to_owned(), device, None));
+        self.make_units();
+        self
+    }
+
+    pub fn data_image(&self, mount: &str) -> PathBuf {
+        self.folder.path().join(format!("data{}.img", mount.replace('/', "-")))
+    }
+
+    pub fn data_device(&self, mount: &str) -> &Path {
+        &self.data.iter().find(|(name, _, _)| name == mount).unwrap().1
+    }
+
+    /// From now on what is on this data disk is kept.
+    pub fn keep(&mut self, mount: &str) {
+        let mark = self.data_marks(mount).1;
+        self.data.iter_mut().find(|(name, _, _)| name == mount).unwrap().2 = mark;
+    }
+
+    /// The unfinished mark and the data mark of a data disk.
+    pub fn data_marks(&self, mount: &str) -> (Option<Uuid>, Option<DataMark>) {
+        let device = BlockDevice::open_read_only(self.data_device(mount)).unwrap();
+        let mut block = vec![0; MARK_LENGTH as usize];
+        device.read_at(MARK_OFFSET, &mut block).unwrap();
+        let unfinished = parse_mark(&block);
+        device.read_at(DATA_MARK_OFFSET, &mut block).unwrap();
+        (unfinished, DataMark::parse(&block))
+    }
+
+    pub fn mount_data(&self, mount: &str) -> MountGuard {
+        let partition = format!("{}p2", self.data_device(mount).display());
+        Mount::new(partition, "ext4").temporary().unwrap()
+    }
+
+    pub fn assert_data_untouched(&self, mount: &str) {
+        let image = self.data_image(mount);
+        Cmd::new("sync").arg(&image).run().unwrap();
+        assert_eq!(std::fs::metadata(&image).unwrap().blocks(), 0, "{mount} was written to");
     }
 
     /// Every unit that the plan enables and does not render itself.
@@ -126,6 +167,11 @@ impl Fixture {
     }
 
     pub fn plan(&self) -> Planned {
+        self.plan_of(Uuid::from_u128(0xdead))
+    }
+
+    /// The plan of one more install, as after a change of the machine's mind.
+    pub fn plan_of(&self, install: Uuid) -> Planned {
         let files = ["root.squashfs", "vmlinuz", "initrd"].map(|name| {
             let bytes = std::fs::read(self.live().join(name)).unwrap();
             (name.to_owned(), FileDigest { length: bytes.len() as u64, sha256: sha256_hex(&bytes) })
@@ -165,9 +211,10 @@ impl Fixture {
             secrets: &secrets(),
             nics: &nics(),
             disk: &disk,
+            data_disks: &self.choices(),
             image: Some(&image),
             artifacts: Some(&artifacts),
-            ids: &InstallIds::for_plan("lab", "master-1", "TEST0001"),
+            ids: &InstallIds::from_install(install),
             cluster_exists: false,
         })
         .unwrap()
@@ -183,6 +230,24 @@ impl Fixture {
             measured,
         });
         planned
+    }
+
+    fn choices(&self) -> Vec<DataChoice> {
+        let choice =
+            |(number, (mount, device, kept)): (usize, &(String, PathBuf, Option<DataMark>))| DataChoice {
+                mount: mount.clone(),
+                disk: PlannedDisk {
+                    path: device.display().to_string(),
+                    serial: format!("DATA000{number}"),
+                    by_id: None,
+                    model: "loop".to_owned(),
+                    size_bytes: DATA_BYTES,
+                    sector_bytes: self.sector_bytes,
+                    reason: "the only empty disk".to_owned(),
+                },
+                kept: kept.clone(),
+            };
+        self.data.iter().enumerate().map(choice).collect()
     }
 
     pub fn mark_block(&self) -> Vec<u8> {
@@ -244,9 +309,22 @@ impl Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
-        let _left = Cmd::new("partx").arg("--delete").arg(&self.device).run();
-        let _left = Cmd::new("losetup").arg("--detach").arg(&self.device).run();
+        for device in self.data.iter().map(|(_, device, _)| device).chain([&self.device]) {
+            let _left = Cmd::new("partx").arg("--delete").arg(device).run();
+            let _left = Cmd::new("losetup").arg("--detach").arg(device).run();
+        }
     }
+}
+
+/// A sparse file as a disk.
+fn attach(image: &Path, bytes: u64, sector_bytes: u64) -> PathBuf {
+    std::fs::File::create(image).unwrap().set_len(bytes).unwrap();
+    let device = Cmd::new("losetup")
+        .args(["--find", "--show", "--sector-size", &sector_bytes.to_string()])
+        .arg(image)
+        .run()
+        .expect("these tests need root and a loop device");
+    PathBuf::from(device.text().trim())
 }
 
 pub fn nics() -> Vec<Nic> {

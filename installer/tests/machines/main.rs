@@ -13,6 +13,7 @@
 mod build;
 mod catalogue;
 mod contents;
+mod data_disks;
 mod properties;
 
 use build::Machine;

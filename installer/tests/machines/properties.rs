@@ -28,19 +28,19 @@ fn all_disks() -> Vec<Disk> {
         .collect()
 }
 
-fn machine_with(disks: Vec<Disk>) -> Inventory {
+pub(super) fn machine_with(disks: Vec<Disk>) -> Inventory {
     static BASE: LazyLock<Inventory> = LazyLock::new(|| catalogue::machines().remove(0).inventory);
     Inventory { disks, ..BASE.clone() }
 }
 
 /// Up to eight disks of the catalogue.
-fn some_disks() -> impl Strategy<Value = Vec<Disk>> {
+pub(super) fn some_disks() -> impl Strategy<Value = Vec<Disk>> {
     prop::collection::btree_set(0..DISKS.len(), 0..8)
         .prop_map(|picked| picked.into_iter().map(|n| DISKS[n].clone()).collect())
 }
 
 /// A selector that some of the disks may fit, and consent for one of them or for none.
-fn some_wishes(disks: &[Disk]) -> impl Strategy<Value = DiskSelector> + use<> {
+pub(super) fn some_wishes(disks: &[Disk]) -> impl Strategy<Value = DiskSelector> + use<> {
     let serials: Vec<Option<String>> =
         disks.iter().map(|disk| disk.serial.clone()).chain([None, None]).collect();
     let sizes = [None, Some(">= 100GB"), Some("< 1TB"), Some(">= 10GiB, <= 2TB")];
@@ -136,6 +136,7 @@ fn a_plan_names_no_disk_but_the_chosen_one() {
             secrets: &NodeSecrets::default(),
             nics: &nic.into_iter().collect::<Vec<_>>(),
             disk: &PlannedDisk::from(&target),
+            data_disks: &[],
             image: None,
             artifacts: None,
             ids: &InstallIds::for_plan("lab", &node.hostname, target.serial()),

@@ -1,6 +1,6 @@
 //! A healthy machine that is about to become master-2 of the example, and what is changed of it for a case.
 
-use installer::disks::{DiskOverrides, TargetDisk, choose_disk};
+use installer::disks::{DiskOverrides, NodeDisks, choose_disks};
 use installer::install::Medium;
 use installer::inventory::{Firmware, HealthStatus, Inventory, parse_inventory};
 use installer::plan::ids::InstallIds;
@@ -24,7 +24,7 @@ pub struct World {
     pub purpose: Purpose,
     pub inventory: Inventory,
     pub node: Option<NodeConfig>,
-    pub disk: Option<Result<TargetDisk, Refusal>>,
+    pub disks: Option<Result<NodeDisks, Refusal>>,
     pub tokens: Option<Result<(), Refusal>>,
     pub medium: Option<Result<Medium, Refusal>>,
     pub planned: Option<Result<Planned, Refusal>>,
@@ -82,7 +82,7 @@ impl World {
             purpose: Purpose::Plan,
             inventory,
             node: Some(node("master-2")),
-            disk: None,
+            disks: None,
             tokens: Some(Ok(())),
             medium: Some(Ok(medium())),
             planned: None,
@@ -98,19 +98,19 @@ impl World {
     pub fn plan(&mut self) {
         let node = self.node.as_ref().unwrap();
         let overrides = DiskOverrides::default();
-        let disk =
-            choose_disk(&self.inventory, &node.disk, &node.requirements, &overrides).map_err(Refusal::from);
+        let disks = choose_disks(&self.inventory, node, &overrides).map_err(Refusal::from);
         let medium = self.medium.as_ref().and_then(|medium| medium.as_ref().ok());
         let secrets = NodeSecrets {
             server_token: Some(Secret::new("0123456789abcdef-s")),
             agent_token: Some(Secret::new("0123456789abcdef-a")),
         };
-        self.planned = disk.as_ref().ok().map(|disk| {
+        self.planned = disks.as_ref().ok().map(|disks| {
             plan_install(&PlanInput {
                 node,
                 secrets: &secrets,
                 nics: &machine_nics(&self.inventory),
-                disk: &PlannedDisk::from(disk),
+                disk: &PlannedDisk::from(disks.system()),
+                data_disks: &[],
                 image: medium.map(|medium| &medium.image),
                 artifacts: medium.map(|medium| &medium.artifacts),
                 ids: &InstallIds::for_plan("ha", &node.hostname, "S"),
@@ -118,7 +118,7 @@ impl World {
             })
             .map_err(|error| error.refusal())
         });
-        self.disk = Some(disk);
+        self.disks = Some(disks);
     }
 
     /// Becomes another node of the example, on a machine with its MACs.
@@ -141,7 +141,7 @@ impl World {
     }
 
     pub fn forget_node(&mut self) {
-        (self.node, self.disk, self.tokens, self.planned) = (None, None, None, None);
+        (self.node, self.disks, self.tokens, self.planned) = (None, None, None, None);
     }
 
     pub fn judge_all(&self, skips: &Skips) -> PreflightReport {
@@ -150,7 +150,7 @@ impl World {
                 purpose: self.purpose,
                 inventory: &self.inventory,
                 node: self.node.as_ref(),
-                disk: self.disk.as_ref(),
+                disks: self.disks.as_ref(),
                 tokens: self.tokens.as_ref(),
                 medium: self.medium.as_ref(),
                 planned: self.planned.as_ref(),

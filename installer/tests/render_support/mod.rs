@@ -182,6 +182,7 @@ fn node(cluster: ClusterFacts, peers: Vec<Peer>, own: Peer, interfaces: Vec<Inte
         etcd_snapshot_retention: 10,
     });
     NodeConfig {
+        data_disks: vec![],
         schema: NODE_CONFIG_SCHEMA.to_owned(),
         cluster,
         hostname: own.hostname,

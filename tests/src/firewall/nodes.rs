@@ -195,6 +195,7 @@ pub fn node(kind: Kind) -> Result<NodeConfig> {
         etcd_snapshot_retention: 5,
     });
     Ok(NodeConfig {
+        data_disks: vec![],
         schema: NODE_CONFIG_SCHEMA.to_owned(),
         cluster: facts()?,
         hostname,

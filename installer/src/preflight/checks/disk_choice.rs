@@ -1,6 +1,6 @@
 //! The disk contract (docs/design/0004), and what else stands in the machine.
 
-use crate::disks::ensure_unchanged;
+use crate::disks::{NodeDisks, ensure_unchanged};
 use crate::exit::ExitCode;
 use crate::inventory::{Disk, HealthStatus, sanitise};
 use crate::plan::ids::InstallIds;
@@ -19,7 +19,7 @@ const STATE_WARN_MIB: u64 = 8 * 1024;
 pub const CHOICE: Check = Check {
     id: DISK_CHOICE,
     class: Class::Disk,
-    title: "Exactly one disk may be taken",
+    title: "Exactly one disk may be taken for the system, and for each data disk",
     source: "the inventory, the selector and the consent (docs/design/0004)",
     limits: "no disk, several, data on it, in use, removable, read-only, failing, too small: fails, with the verdict over every disk",
     why: "nothing is written to a disk the install is not entitled to",
@@ -38,17 +38,23 @@ pub const CHOICE: Check = Check {
         "E_DISK_TOO_SMALL",
         "E_DISK_HAS_DATA",
         "E_DISK_WIPE_MISMATCH",
+        "E_DISK_CLAIMED_TWICE",
     ],
     during_install: false,
     judge: |input| {
         input.node()?;
-        match input.disk {
-            Some(Ok(disk)) => Ok(Finding::pass(disk.reason())),
+        match input.disks {
+            Some(Ok(disks)) => Ok(Finding::pass(describe_choice(disks))),
             Some(Err(refusal)) => Ok(Finding::fail(refusal.clone())),
             None => Err(NotRun::new("no disk was asked for")),
         }
     },
 };
+
+fn describe_choice(disks: &NodeDisks) -> String {
+    let data = disks.data().iter().map(|data| format!("{}: {}", data.mount(), data.target().reason()));
+    std::iter::once(disks.system().reason().to_owned()).chain(data).collect::<Vec<_>>().join("; ")
+}
 
 /// `disk.unchanged`
 pub const UNCHANGED: Check = Check {
@@ -161,8 +167,10 @@ pub const OTHER_INSTALL: Check = Check {
     codes: &[],
     during_install: false,
     judge: |input| {
-        let chosen = input.disk()?.path();
-        let others = input.inventory.disks.iter().filter(|disk| disk.path != chosen && !disk.boot_medium);
+        input.disk()?;
+        let chosen = input.chosen_paths();
+        let is_other = |disk: &&Disk| !chosen.contains(&disk.path.as_str()) && !disk.boot_medium;
+        let others = input.inventory.disks.iter().filter(is_other);
         let found: Vec<String> = others.filter_map(describe_install).collect();
         Ok(if found.is_empty() { Finding::pass("none") } else { Finding::warn(found.join("; ")) })
     },

@@ -16,7 +16,7 @@ pub use network::{parse_links, parse_routes};
 use super::facts::Facts;
 use super::model::{Fact, NotRun};
 use crate::apply::Sources;
-use crate::disks::TargetDisk;
+use crate::disks::{NodeDisks, TargetDisk};
 use crate::plan::Planned;
 use profiles::node::NodeConfig;
 use std::time::Duration;
@@ -31,12 +31,18 @@ const TOOL_LIMIT: Duration = Duration::from_secs(15);
 pub struct Subject<'a> {
     /// The node, when it is known.
     pub node: Option<&'a NodeConfig>,
-    /// The disk that was chosen.
-    pub disk: Option<&'a TargetDisk>,
+    /// The disks that were chosen.
+    pub disks: Option<&'a NodeDisks>,
     /// The plan.
     pub planned: Option<&'a Planned>,
     /// Where the bytes of the install come from.
     pub sources: Option<&'a Sources>,
+}
+
+impl<'a> Subject<'a> {
+    fn system_disk(&self) -> Option<&'a TargetDisk> {
+        self.disks.map(NodeDisks::system)
+    }
 }
 
 /// Looks at this machine. Takes as long as the slowest of its questions, some two seconds when nobody answers.
@@ -45,14 +51,14 @@ pub fn collect_facts(subject: &Subject<'_>) -> Facts {
     std::thread::scope(|scope| {
         let ntp = scope.spawn(|| clock::ask_time_servers(subject.node));
         let api = scope.spawn(|| api::ask_api(subject.node));
-        let wear = scope.spawn(|| disk::read_wear(subject.disk));
+        let wear = scope.spawn(|| disk::read_wear(subject.system_disk()));
         let firewall = scope.spawn(|| kernel::rehearse_firewall(subject.planned));
         let mut facts = Facts::unmeasured("nobody looked");
         hardware::collect(&sys, &mut facts);
         kernel::collect(&sys, subject.node, &mut facts);
         clock::collect(&sys, subject.node, &mut facts);
         network::collect(&sys, &mut facts);
-        disk::collect(subject.disk, &mut facts);
+        disk::collect(subject.system_disk(), &mut facts);
         image::collect(&sys, subject, &mut facts);
         facts.ntp = joined(ntp.join());
         facts.api = joined(api.join());
