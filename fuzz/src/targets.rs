@@ -4,6 +4,7 @@
 //! test run. A new one is a function here, a line in [`TARGETS`], a file in `fuzz_targets/`, a `[[bin]]` and a folder in `corpus/`.
 
 use installer::config_source::parse_kernel_args;
+use installer::early_network::parse_early_network;
 use installer::inventory::{
     Ends, escape_json, inspect_tables, parse_blkid, parse_disks, parse_inventory, parse_neighbours,
     parse_smart, parse_udev, parse_volumes, parse_wipefs, render_inventory, sanitise, sniff_signatures,
@@ -12,6 +13,7 @@ use installer::plan::data::DataMark;
 use installer::plan::mark::{parse_mark, render_mark};
 use installer::probe::{Heard, parse_frame, render_answer};
 use installer::record::parse_record;
+use profiles::network::Network;
 use profiles::node::{SizeRange, matches_glob};
 use profiles::pins::Pins;
 use profiles::{Code, Loaded, load};
@@ -40,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     ("data_mark", data_mark),
     ("shown_text", shown_text),
     ("frames", frames),
+    ("early_network", early_network),
 ];
 
 /// A small good file, for what stands beside another.
@@ -252,6 +255,23 @@ pub fn frames(data: &[u8]) {
                 assert_eq!(parse_frame(&answer), [Heard::Holder { address, mac }]);
             }
             Heard::Echo { .. } | Heard::TooBig { .. } | Heard::Dns { .. } => {}
+        }
+    }
+}
+
+/// Network arguments of a kernel command line: a network whose order holds, or reasons that can be shown.
+pub fn early_network(data: &[u8]) {
+    match parse_early_network(&text(data)) {
+        Ok(None) => {}
+        Ok(Some(network)) => {
+            assert!(network.addressed().next().is_some(), "{network:?}");
+            network.in_words().iter().for_each(|line| assert_harmless(line));
+            let again = Network::new(network.links().to_vec()).expect("what was put in order is in order");
+            assert_eq!(again, network);
+        }
+        Err(errors) => {
+            assert!(!errors.is_empty());
+            errors.iter().for_each(|error| assert_harmless(&error.to_string()));
         }
     }
 }

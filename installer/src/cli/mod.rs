@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use std::io::{IsTerminal, Write};
 use sysio::sysfs::SysRoot;
 
+pub mod apply;
 pub mod check;
 pub mod cluster;
 pub mod completion;
@@ -76,6 +77,8 @@ pub enum Command {
     Plan(plan::Args),
     /// Install this machine.
     Install(install::Args),
+    /// Bring a changed cluster file to this installed node, on trial if wanted.
+    Apply(apply::Args),
     /// Remove what a power cut at the very end of an install has left; the installed system does it at each boot.
     #[command(hide = true)]
     Settle,
@@ -100,6 +103,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Disks(args) => disks::run(args, global),
         Command::Plan(args) => plan::run(args, global),
         Command::Install(args) => install::run(args, global),
+        Command::Apply(args) => apply::run(args, global),
         Command::Settle => settle::run(),
         Command::Status(args) => status::run(args, global),
         Command::Support(args) => support::run(args, global),

@@ -2,6 +2,7 @@
 //! outcome file, the command line and `docs/reference/error-codes.md` all speak from here; a test walks the source for a code
 //! that is missing. Codes of the cluster file are those of [`profiles::Code`]. Pure.
 
+mod apply;
 mod around;
 mod config;
 mod disk;
@@ -31,13 +32,14 @@ pub struct CodeInfo {
 type Group = (&'static str, &'static [CodeInfo]);
 
 /// All codes of this program, by group.
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 7] = [
     ("Configuration and identity", config::CODES),
     ("Disks", disk::CODES),
     ("Machine, medium and surroundings", around::CODES),
     ("Network", network::CODES),
     ("Preflight", preflight::CODES),
     ("Installing", write::CODES),
+    ("Changing an installed node", apply::CODES),
 ];
 
 /// Why a cluster file cannot be used, for every code of [`profiles::Code`].

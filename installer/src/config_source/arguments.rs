@@ -192,7 +192,7 @@ fn render_unknown(name: &str) -> String {
 }
 
 /// Words of a command line, with the kernel's quotes taken off.
-fn split_words(line: &str) -> Vec<String> {
+pub(crate) fn split_words(line: &str) -> Vec<String> {
     let (mut words, mut word) = (Vec::new(), String::new());
     let mut quoted = false;
     for c in line.chars() {

@@ -104,6 +104,57 @@ pub fn read_capped(path: &Path, max_bytes: u64) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
+/// What is at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Nothing.
+    Absent,
+    /// A file: its permission bits and its bytes.
+    File {
+        /// Permission bits.
+        mode: u32,
+        /// Contents.
+        bytes: Vec<u8>,
+    },
+    /// A symbolic link, and what it points to.
+    Link(PathBuf),
+    /// A folder, a device, or another thing that is no configuration.
+    Other,
+}
+
+/// Reads what is at a path without following it: a file of at most `max_bytes`, a link, or nothing.
+///
+/// # Errors
+/// [`FileError`]; a longer file is `InvalidData`.
+pub fn read_entry(path: &Path, max_bytes: u64) -> Result<Entry, FileError> {
+    let metadata = match std::fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Entry::Absent);
+        }
+        Err(error) => return Err(error).at("reading", path),
+    };
+    if metadata.is_symlink() {
+        return Ok(Entry::Link(std::fs::read_link(path).at("reading", path)?));
+    }
+    if !metadata.is_file() {
+        return Ok(Entry::Other);
+    }
+    let mode = metadata.permissions().mode() & 0o7777;
+    Ok(Entry::File { mode, bytes: read_capped(path, max_bytes)? })
+}
+
+/// Removes a folder with all in it; one that is not there is fine.
+///
+/// # Errors
+/// [`FileError`] naming the path.
+pub fn remove_folder_if_there(path: &Path) -> Result<(), FileError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at("removing", path),
+        _ => Ok(()),
+    }
+}
+
 /// Reads a whole UTF-8 file of at most `max_bytes`.
 ///
 /// # Errors

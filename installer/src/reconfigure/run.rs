@@ -1,0 +1,186 @@
+//! Doing it: apply, try, confirm, go back, and what a boot does with a change that was cut off.
+
+use super::journal::{self, Direction, PENDING, REVERTING};
+use super::{Action, Prepared, io_refusal};
+use crate::exit::ExitCode;
+use crate::refusal::Refusal;
+use std::collections::BTreeSet;
+use sysio::files::FileError;
+use sysio::sysfs::SysRoot;
+
+/// What touches more than files. Errors are texts for people.
+pub trait Effects {
+    /// Checks packet filter rules without loading them.
+    ///
+    /// # Errors
+    /// nft does not take them.
+    fn check_rules(&mut self, rules: &str) -> Result<(), String>;
+
+    /// Tells somebody.
+    ///
+    /// # Errors
+    /// It did not work.
+    fn act(&mut self, action: &Action) -> Result<(), String>;
+
+    /// Makes the change with this id go back by itself after so many seconds, whatever becomes of this process.
+    ///
+    /// # Errors
+    /// Nobody would do it.
+    fn arm(&mut self, id: &str, seconds: u64) -> Result<(), String>;
+
+    /// The change with this id need not go back by itself any more.
+    fn disarm(&mut self, id: &str);
+}
+
+/// Carries a prepared change out; with `trial_secs` it goes back by itself.
+///
+/// # Errors
+/// `E_APPLY_PENDING` when another one is not at its end, `E_APPLY_RULES`, `E_APPLY_IO`, `E_APPLY_FAILED` when somebody could not be told: on
+/// trial all is as before then.
+pub fn begin(
+    root: &SysRoot,
+    prepared: &Prepared,
+    id: &str,
+    trial_secs: Option<u64>,
+    effects: &mut dyn Effects,
+) -> Result<(), Refusal> {
+    begin_with(root, prepared, id, trial_secs, effects, &mut |_| Ok(()))
+}
+
+pub(super) fn begin_with(
+    root: &SysRoot,
+    prepared: &Prepared,
+    id: &str,
+    trial_secs: Option<u64>,
+    effects: &mut dyn Effects,
+    checkpoint: journal::Checkpoint<'_>,
+) -> Result<(), Refusal> {
+    for folder in [PENDING, REVERTING] {
+        if root.path(folder).exists() {
+            let message =
+                "another change is on trial; `metalstrap apply --confirm` or `--revert` comes first";
+            return Err(Refusal::new("E_APPLY_PENDING", ExitCode::Environment, message));
+        }
+    }
+    if let Some(rules) = &prepared.rules {
+        effects
+            .check_rules(rules)
+            .map_err(|why| Refusal::new("E_APPLY_RULES", ExitCode::InvalidInput, why))?;
+    }
+    if let Some(seconds) = trial_secs {
+        // Before the first write, so that nobody is cut off for longer. Without a journal the alarm does nothing.
+        effects.arm(id, seconds).map_err(failed)?;
+    }
+    let written = journal::write(root, id, trial_secs, &prepared.changes, &prepared.actions, checkpoint);
+    let journal = written.map_err(io_refusal)?;
+    let done = journal::carry(root, PENDING, &journal, Direction::Forward, checkpoint)
+        .map_err(io_refusal)
+        .and_then(|()| act_all(&journal.actions, effects));
+    match (done, trial_secs) {
+        (Ok(()), None) => journal::end(root, PENDING, checkpoint).map_err(io_refusal),
+        (Ok(()), Some(_)) => Ok(()),
+        (Err(refusal), Some(_)) if refusal.code == "E_APPLY_FAILED" => {
+            go_back(root, effects, checkpoint)?;
+            Err(refusal.with_details(["everything is as it was before".to_owned()]))
+        }
+        (Err(refusal), None) if refusal.code == "E_APPLY_FAILED" => {
+            journal::end(root, PENDING, checkpoint).map_err(io_refusal)?;
+            Err(refusal.with_details(["the files are written; the next boot takes them all".to_owned()]))
+        }
+        (Err(refusal), _) => Err(refusal),
+    }
+}
+
+/// Keeps the change that is on trial.
+///
+/// # Errors
+/// `E_APPLY_NONE` when there is none, or it went back already.
+pub fn confirm(root: &SysRoot, effects: &mut dyn Effects) -> Result<(), Refusal> {
+    let Some(journal) = journal::read(root, PENDING).map_err(io_refusal)? else { return Err(none()) };
+    journal::end(root, PENDING, &mut |_| Ok(())).map_err(io_refusal)?;
+    effects.disarm(&journal.id);
+    Ok(())
+}
+
+/// Goes back to what was before the trial; with `id`, which the alarm gives, only if it still is that one. Gives false when there was
+/// nothing to do for the alarm.
+///
+/// # Errors
+/// `E_APPLY_NONE`, `E_APPLY_IO`, `E_APPLY_FAILED`.
+pub fn revert(root: &SysRoot, id: Option<&str>, effects: &mut dyn Effects) -> Result<bool, Refusal> {
+    if let Some(id) = id {
+        let mut current = journal::read(root, PENDING).map_err(io_refusal)?;
+        if current.is_none() {
+            current = journal::read(root, REVERTING).map_err(io_refusal)?;
+        }
+        if current.is_none_or(|journal| journal.id != id) {
+            return Ok(false);
+        }
+    }
+    let went_back = go_back(root, effects, &mut |_| Ok(()))?.ok_or_else(none)?;
+    if id.is_none() {
+        effects.disarm(&went_back);
+    }
+    Ok(true)
+}
+
+/// What a boot does, before anything reads the files: a plain apply that was cut off is finished, one on trial is taken back. Gives the
+/// direction, or `None` when nothing was pending. Nobody is told: all start after it.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn recover(root: &SysRoot) -> Result<Option<Direction>, FileError> {
+    recover_with(root, &mut |_| Ok(()))
+}
+
+pub(super) fn recover_with(
+    root: &SysRoot,
+    checkpoint: journal::Checkpoint<'_>,
+) -> Result<Option<Direction>, FileError> {
+    if let Some(journal) = journal::read(root, PENDING)?
+        && journal.trial_secs.is_none()
+    {
+        journal::carry(root, PENDING, &journal, Direction::Forward, checkpoint)?;
+        journal::end(root, PENDING, checkpoint)?;
+        return Ok(Some(Direction::Forward));
+    }
+    let Some(journal) = journal::take_back(root)? else { return Ok(None) };
+    journal::carry(root, REVERTING, &journal, Direction::Back, checkpoint)?;
+    journal::end(root, REVERTING, checkpoint)?;
+    Ok(Some(Direction::Back))
+}
+
+/// Takes the pending change back and gives its id; `None` when there is none.
+fn go_back(
+    root: &SysRoot,
+    effects: &mut dyn Effects,
+    checkpoint: journal::Checkpoint<'_>,
+) -> Result<Option<String>, Refusal> {
+    let Some(journal) = journal::take_back(root).map_err(io_refusal)? else { return Ok(None) };
+    journal::carry(root, REVERTING, &journal, Direction::Back, checkpoint).map_err(io_refusal)?;
+    let actions: BTreeSet<Action> = journal.actions.iter().map(Action::inverse).collect();
+    let told = act_all(&actions, effects);
+    journal::end(root, REVERTING, checkpoint).map_err(io_refusal)?;
+    told.map(|()| Some(journal.id))
+}
+
+/// Tells everybody, also when one does not listen; the first failure is the refusal, the others its details.
+fn act_all(actions: &BTreeSet<Action>, effects: &mut dyn Effects) -> Result<(), Refusal> {
+    let failures: Vec<String> = actions
+        .iter()
+        .filter_map(|action| effects.act(action).err().map(|why| format!("{action}: {why}")))
+        .collect();
+    match failures.split_first() {
+        None => Ok(()),
+        Some((first, others)) => Err(failed(first.clone()).with_details(others.iter().cloned())),
+    }
+}
+
+fn failed(why: String) -> Refusal {
+    Refusal::new("E_APPLY_FAILED", ExitCode::Environment, why)
+}
+
+fn none() -> Refusal {
+    let message = "no change is on trial: it was confirmed, or it went back already";
+    Refusal::new("E_APPLY_NONE", ExitCode::Environment, message)
+}
