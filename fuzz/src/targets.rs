@@ -11,6 +11,10 @@ use installer::inventory::{
 };
 use installer::plan::data::DataMark;
 use installer::plan::mark::{parse_mark, render_mark};
+use installer::preflight::collect::{
+    parse_answer, parse_kernel_messages, parse_kernel_version_date, parse_links, parse_modules, parse_routes,
+    parse_wear,
+};
 use installer::probe::{Heard, parse_frame, render_answer};
 use installer::record::parse_record;
 use profiles::network::Network;
@@ -43,6 +47,10 @@ pub const TARGETS: &[Target] = &[
     ("shown_text", shown_text),
     ("frames", frames),
     ("early_network", early_network),
+    ("kernel_log", kernel_log),
+    ("ip_json", ip_json),
+    ("wear", wear),
+    ("time_answer", time_answer),
 ];
 
 /// A small good file, for what stands beside another.
@@ -273,5 +281,47 @@ pub fn early_network(data: &[u8]) {
             assert!(!errors.is_empty());
             errors.iter().for_each(|error| assert_harmless(&error.to_string()));
         }
+    }
+}
+
+/// Kernel log, `/proc/version` and `modules.dep`: what is shown is harmless and bounded.
+pub fn kernel_log(bytes: &[u8]) {
+    let text = text(bytes);
+    let messages = parse_kernel_messages(&text);
+    for line in messages.hardware_errors.iter().chain(&messages.missing_firmware) {
+        assert_harmless(line);
+    }
+    assert!(messages.hardware_errors.len() <= 50 && messages.missing_firmware.len() <= 50);
+    let _any_date = parse_kernel_version_date(&text);
+    assert!(parse_modules(&text).iter().all(|name| !name.contains(['-', '/', '\n'])));
+}
+
+/// Output of `ip -json`.
+pub fn ip_json(bytes: &[u8]) {
+    let text = text(bytes);
+    if let Some(routes) = parse_routes(&text) {
+        routes.iter().for_each(|route| assert_harmless(&route.interface));
+    }
+    if let Some(links) = parse_links(&text) {
+        assert!(links.values().all(|mtu| *mtu > 0));
+    }
+}
+
+/// Output of `smartctl --attributes`: a share of life from the attributes of ATA is one.
+pub fn wear(bytes: &[u8]) {
+    let _any = parse_wear(&text(bytes));
+}
+
+/// The answer of a time server, to a question that was sent and answered at times of its own choosing.
+pub fn time_answer(bytes: &[u8]) {
+    let time = |at: usize| {
+        let mut time = [0; 8];
+        let from = bytes.get(at..).unwrap_or_default();
+        let length = from.len().min(8);
+        time[..length].copy_from_slice(&from[..length]);
+        u64::from_be_bytes(time)
+    };
+    if let Ok(offset) = parse_answer(bytes, time(24), time(40)) {
+        assert!(offset.is_finite());
     }
 }

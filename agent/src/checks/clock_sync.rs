@@ -17,7 +17,7 @@ const CRITICAL_AFTER: Duration = Duration::from_secs(GRACE.as_secs() + 3600);
 
 /// Catalogue entry.
 pub const CHECK: Check = Check {
-    id: "clock.sync",
+    id: profiles::preflight::CLOCK_SYNC.name,
     title: "The clock is synchronised",
     source: "`adjtimex`: the kernel's error bound, as in systemd's `NTPSynchronized`",
     limits: "Bound 16 s or more: judged 15 min after boot, then warning, 75 min after boot critical",

@@ -26,7 +26,7 @@ pub const CHECK: Check = Check {
     id: "install.record",
     title: "The install of this node was finished",
     source: "`/var/lib/metalstrap/install.json`, and the block of the disk where the unfinished mark would stand",
-    limits: "Record missing or of another node, or the mark still there: warning; disk unreadable: unknown",
+    limits: "Record missing or of another node, or the mark still there: warning; disk unreadable: unknown; preflight checks that were left out are named and are no warning",
     roles: ALL_ROLES,
     applies: always,
     interval: secs(300),
@@ -45,6 +45,9 @@ pub struct Record {
     cluster: String,
     hostname: String,
     image_version: String,
+    /// Preflight checks that were left out, each with who said so.
+    #[serde(default)]
+    skipped_checks: Vec<String>,
 }
 
 fn look(_: &'static str, context: Arc<Context>, _: Moment) -> Looking {
@@ -122,7 +125,18 @@ pub fn judge(
         Ok(true) => {
             Verdict::warning("Unfinished", "the disk still carries the mark of an unfinished install")
         }
-        Ok(false) => Verdict::ok("Finished", format!("installed from image {}", record.image_version)),
+        Ok(false) => Verdict::ok(
+            "Finished",
+            format!("installed from image {}{}", record.image_version, left_out(record)),
+        ),
+    }
+}
+
+/// Said and no warning: the operator meant it, and a warning that nobody can ever clear hides the next one.
+fn left_out(record: &Record) -> String {
+    match record.skipped_checks.as_slice() {
+        [] => String::new(),
+        some => format!("; checks left out: {}", some.join(", ")),
     }
 }
 
@@ -139,6 +153,7 @@ mod tests {
             cluster: "lab".to_owned(),
             hostname: hostname.to_owned(),
             image_version: "0.1.0".to_owned(),
+            skipped_checks: Vec::new(),
         })
     }
 
@@ -172,6 +187,10 @@ mod tests {
             ),
             (Err("reading x".to_owned()), Ok(false), Verdict::warning("NoRecord", "reading x")),
         ];
+        let mut chosen = record(v1, "m1").unwrap();
+        chosen.skipped_checks = vec!["network.speed: left out by the cluster file".to_owned()];
+        let said = "installed from image 0.1.0; checks left out: network.speed: left out by the cluster file";
+        assert_eq!(judge("lab", "m1", &Ok(chosen), &Ok(false)), Verdict::ok("Finished", said));
         for (record, mark, expected) in table {
             assert_eq!(judge("lab", "m1", &record, &mark), expected);
         }

@@ -15,7 +15,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Catalogue entry.
 pub const CHECK: Check = Check {
-    id: "vip.reach",
+    id: profiles::preflight::VIP_REACH.name,
     title: "The API answers at the API VIP",
     source: "`GET https://VIP:6443/ping`, verified with k3s' server CA; an internal proxy, which has no CA, only connects",
     limits: "No answer: after 25 s warning, after 2 min critical; CA unreadable: unknown",

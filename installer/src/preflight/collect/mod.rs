@@ -12,6 +12,7 @@ mod network;
 pub use disk::parse_wear;
 pub use kernel::{parse_kernel_messages, parse_kernel_version_date, parse_modules};
 pub use network::{parse_links, parse_routes};
+pub use sysio::sntp::parse_answer;
 
 use super::facts::Facts;
 use super::model::{Fact, NotRun};
