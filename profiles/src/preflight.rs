@@ -50,9 +50,14 @@ ids! {
     NETWORK_PORTS "network.ports" false;
     NETWORK_SAME_MAC "network.same-mac" true;
     NETWORK_CARRIER "network.carrier" true;
+    NETWORK_ADDRESS "network.address" true;
+    NETWORK_VIP "network.vip" true;
     NETWORK_SPEED "network.speed" true;
     NETWORK_DUPLEX "network.duplex" true;
     NETWORK_MTU "network.mtu" true;
+    NETWORK_GATEWAY "network.gateway" true;
+    NETWORK_DNS "network.dns" true;
+    NETWORK_PATH_MTU "network.path-mtu" true;
     NETWORK_DRIVER "network.driver" true;
     NETWORK_FIRMWARE "network.firmware" true;
     NETWORK_RANGES "network.ranges" true;

@@ -17,6 +17,7 @@ use crate::preflight::collect::{Subject, collect_facts};
 use crate::preflight::{
     Input, Parts, PreflightReport, Prepared, Purpose, Skips, ensure_skippable, judge_all, render_table,
 };
+use crate::probe::runs_already;
 use crate::refusal::Refusal;
 use profiles::Cluster;
 use std::path::Path;
@@ -41,12 +42,8 @@ pub fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     let sources = has_medium.then(|| Sources::of_medium(&args.medium));
     let medium = has_medium.then(|| read_medium(&args.medium, Path::new("/")));
     let report = match &cluster {
-        Some(cluster) => {
-            let prepared = prepare(args, &kernel, cluster, &inventory, medium)?;
-            let facts = prepared.collect(sources.as_ref());
-            prepared.judge(Purpose::Live, &inventory, &facts, &skips)
-        }
-        None => check_machine(&inventory, sources.as_ref(), medium.as_ref(), &skips),
+        Some(cluster) => check_node(args, &kernel, cluster, &inventory, medium, sources.as_ref(), &skips)?,
+        None => check_machine(&inventory, medium.as_ref(), &skips),
     };
     match global.output {
         OutputFormat::Json => print_json(&report)?,
@@ -67,13 +64,15 @@ fn find_cluster(args: &Args, kernel: &KernelArgs, inventory: &Inventory) -> Resu
     }
 }
 
-fn prepare(
+fn check_node(
     args: &Args,
     kernel: &KernelArgs,
     cluster: &Cluster,
     inventory: &Inventory,
     medium: Option<Result<Medium, Refusal>>,
-) -> Result<Prepared, Failure> {
+    sources: Option<&Sources>,
+    skips: &Skips,
+) -> Result<PreflightReport, Failure> {
     let named = args.node.as_deref().or(kernel.node.as_deref());
     let hostname = identify_node(&cluster.identities(), inventory, named)?.hostname;
     let node = cluster.resolve(&hostname).exit_with(ExitCode::InvalidInput)?;
@@ -82,18 +81,25 @@ fn prepare(
     let disks = choose_disks(inventory, &node, &overrides).map_err(Refusal::from);
     let serial = disks.as_ref().map(|disks| disks.system().serial()).unwrap_or_default();
     let ids = InstallIds::for_plan(cluster.name(), &hostname, serial);
+    // Where a node runs, nothing is switched on for a look.
+    let may_change = !kernel.installed;
+    let mut facts =
+        collect_facts(&Subject { node: Some(&node), inventory, disks: disks.as_ref().ok(), may_change });
+    let cluster_exists = facts.legs.as_ref().is_ok_and(|legs| runs_already(&node, legs));
     let tokens = foresee_tokens(&node, &secrets);
-    Ok(Prepared::new(Parts { node, disks, tokens, medium, cluster_exists: false }, &secrets, inventory, &ids))
+    let parts = Parts { node, disks, tokens, medium, cluster_exists };
+    let prepared = Prepared::new(parts, &secrets, inventory, &ids);
+    prepared.complete(&mut facts, sources);
+    Ok(prepared.judge(Purpose::Live, inventory, &facts, skips))
 }
 
 /// What can be said of a machine that is no node yet.
 fn check_machine(
     inventory: &Inventory,
-    sources: Option<&Sources>,
     medium: Option<&Result<Medium, Refusal>>,
     skips: &Skips,
 ) -> PreflightReport {
-    let facts = collect_facts(&Subject { node: None, disks: None, planned: None, sources });
+    let facts = collect_facts(&Subject { node: None, inventory, disks: None, may_change: false });
     let input = Input {
         purpose: Purpose::Live,
         inventory,

@@ -11,9 +11,11 @@ use crate::install::read_medium;
 use crate::plan::ids::InstallIds;
 use crate::plan::text::render_text;
 use crate::plan::{InstallPlan, secrets};
+use crate::preflight::collect::{Subject, collect_facts};
 use crate::preflight::{
     Facts, Parts, PreflightReport, Prepared, Purpose, Skips, ensure_skippable, render_lines,
 };
+use crate::probe::runs_already;
 use crate::refusal::Refusal;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -73,17 +75,22 @@ pub fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     let serial = disks.as_ref().map(|disks| disks.system().serial()).unwrap_or_default();
     let ids = InstallIds::for_plan(cluster.name(), &node.hostname, serial);
     let tokens = secrets::foresee_tokens(&node, &secrets);
-    let medium = args.medium.as_deref().map(|dir| read_medium(dir, Path::new("/")));
-    let prepared = Prepared::new(
-        Parts { node, disks, tokens, medium, cluster_exists: false },
-        &secrets,
-        &inventory,
-        &ids,
-    );
-    let facts = match &args.inventory {
+    let mut facts = match &args.inventory {
         Some(_) => Facts::unmeasured(ELSEWHERE),
-        None => prepared.collect(args.medium.as_deref().map(Sources::of_medium).as_ref()),
+        None => collect_facts(&Subject {
+            node: Some(&node),
+            inventory: &inventory,
+            disks: disks.as_ref().ok(),
+            may_change: false,
+        }),
     };
+    let cluster_exists = facts.legs.as_ref().is_ok_and(|legs| runs_already(&node, legs));
+    let medium = args.medium.as_deref().map(|dir| read_medium(dir, Path::new("/")));
+    let parts = Parts { node, disks, tokens, medium, cluster_exists };
+    let prepared = Prepared::new(parts, &secrets, &inventory, &ids);
+    if args.inventory.is_none() {
+        prepared.complete(&mut facts, args.medium.as_deref().map(Sources::of_medium).as_ref());
+    }
     let mut skips = Skips::default();
     skips.add(&args.skip, "--skip");
     skips.add(cluster.skipped_checks(), "the cluster file");

@@ -5,7 +5,6 @@
 mod keep;
 mod kept;
 mod medium;
-mod network;
 mod outcome;
 mod reporter;
 
@@ -29,7 +28,9 @@ use crate::plan::data::{DataChoice, PlannedDataDisk};
 use crate::plan::ids::InstallIds;
 use crate::plan::text::render_text;
 use crate::plan::{Planned, PlannedDisk, secrets};
+use crate::preflight::collect::{Subject, collect_facts};
 use crate::preflight::{Parts, Prepared, Purpose, Skips, ensure_skippable, render_lines};
+use crate::probe::runs_already;
 use crate::refusal::Refusal;
 use profiles::node::{NodeConfig, NodeSecrets};
 use profiles::secret::Secret;
@@ -179,16 +180,19 @@ fn install(
         Purpose::Install => fill_tokens(&node, &mut secrets, disks.as_ref().ok(), screen),
         Purpose::Plan | Purpose::Live => secrets::foresee_tokens(&node, &secrets),
     };
-    stage.enter("asking the network");
-    let cluster_exists = network::ask_network(&node, &inventory, screen)?;
+    stage.enter("looking at the machine and asking the network");
+    screen.line("metalstrap: asking the network whether the addresses of this node are free");
+    let subject =
+        Subject { node: Some(&node), inventory: &inventory, disks: disks.as_ref().ok(), may_change: true };
+    let mut facts = collect_facts(&subject);
+    let cluster_exists = facts.legs.as_ref().is_ok_and(|legs| runs_already(&node, legs));
     stage.enter("reading the medium and making the plan");
     let medium = Some(read_medium(&options.medium, Path::new("/")));
     let ids = resumed.map_or_else(InstallIds::random, InstallIds::from_install);
     let prepared =
         Prepared::new(Parts { node, disks, tokens, medium, cluster_exists }, &secrets, &inventory, &ids);
     stage.enter("making the preflight checks");
-    let sources = Sources::of_medium(&options.medium);
-    let facts = prepared.collect(Some(&sources));
+    prepared.complete(&mut facts, Some(&Sources::of_medium(&options.medium)));
     let report = prepared.judge(purpose, &inventory, &facts, &skips);
     render_lines(&report).iter().for_each(|line| screen.line(&format!("metalstrap: {line}")));
     report.refusal().map_or(Ok(()), Err)?;

@@ -2,7 +2,7 @@
 
 use super::checks::{
     api, clock, cpu, disk_age, disk_choice, disk_speed, firewall, firmware, hardware, image, kernel, links,
-    medium, memory, nodes, ntp, ports,
+    medium, memory, nodes, ntp, ports, segment,
 };
 use super::model::Check;
 
@@ -31,10 +31,15 @@ pub const CATALOGUE: &[&Check] = &[
     &disk_speed::FSYNC,
     &ports::PORTS,
     &ports::SAME_MAC,
-    &ports::CARRIER,
+    &segment::CARRIER,
+    &segment::ADDRESS,
+    &segment::VIP,
     &ports::SPEED,
     &ports::DUPLEX,
     &ports::MTU,
+    &segment::GATEWAY,
+    &segment::DNS,
+    &segment::PATH_MTU,
     &links::DRIVER,
     &links::FIRMWARE,
     &links::RANGES,

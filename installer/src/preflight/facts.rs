@@ -2,6 +2,7 @@
 //! tests; whatever nobody measured says so.
 
 use super::model::{Fact, NotRun};
+use crate::probe::LegFindings;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub struct Facts {
     pub chosen_disk: Fact<ChosenDisk>,
     /// Wear and errors of the chosen disk.
     pub wear: Fact<Wear>,
+    /// What the segment of each leg said when it was asked.
+    pub legs: Fact<Vec<LegFindings>>,
     /// What sysfs and netlink say of each port, by name.
     pub ports: Fact<BTreeMap<String, PortFacts>>,
     /// Network controllers on a bus that no driver has taken: place and ids.
@@ -93,6 +96,7 @@ impl Facts {
             random_bits: not(why),
             chosen_disk: not(why),
             wear: not(why),
+            legs: not(why),
             ports: not(why),
             driverless: not(why),
             routes: not(why),

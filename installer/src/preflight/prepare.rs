@@ -1,6 +1,6 @@
 //! Everything the checks of one node are made from, gathered without stopping at the first thing that is wrong.
 
-use super::collect::{Subject, collect_facts};
+use super::collect::collect_planned;
 use super::facts::Facts;
 use super::model::{Input, Purpose};
 use super::report::{PreflightReport, judge_all};
@@ -78,14 +78,11 @@ impl Prepared {
         Self { node, disks, tokens, medium, planned, cluster_exists, token_ca_hash }
     }
 
-    /// Looks at this machine, which is the one the node is for.
-    pub fn collect(&self, sources: Option<&Sources>) -> Facts {
-        collect_facts(&Subject {
-            node: Some(&self.node),
-            disks: self.disks.as_ref().ok(),
-            planned: self.planned.as_ref().and_then(|planned| planned.as_ref().ok()),
-            sources,
-        })
+    /// Adds to what was measured what depends on the plan.
+    pub fn complete(&self, facts: &mut Facts, sources: Option<&Sources>) {
+        if let Some(Ok(planned)) = &self.planned {
+            collect_planned(planned, sources, facts);
+        }
     }
 
     /// What the checks are given.

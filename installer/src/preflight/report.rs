@@ -106,13 +106,18 @@ fn judge(check: &Check, input: &Input<'_>, skips: &Skips) -> CheckResult {
         class: check.class,
         severity: check.severity(),
         outcome: finding.outcome,
-        measured: sanitise(&finding.measured),
+        measured: clean(&finding.measured),
         threshold: check.limits,
         remedy: if quiet { "" } else { check.remedy },
         page: check.page(),
         code: finding.refusal.as_ref().map(|refusal| refusal.code),
         refusal: finding.refusal,
     }
+}
+
+/// Without anything a terminal obeys. Each sentence is cut for itself: a long list of findings is worth its length.
+fn clean(text: &str) -> String {
+    text.split("; ").map(sanitise).collect::<Vec<_>>().join("; ")
 }
 
 fn count(checks: &[CheckResult]) -> Counts {

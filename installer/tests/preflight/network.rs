@@ -2,6 +2,9 @@ use crate::world::{Case, World, case, unknown};
 use installer::inventory::Nic;
 use installer::preflight::Outcome::{CouldNotRun, Fail, NotApplicable, Pass, Warn};
 use installer::preflight::{KernelMessages, Route};
+use installer::probe::{Answer, Carrier, DnsAnswer, LegFindings, MtuAnswer};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 const NO_PORT: &str = "a port the node needs is not there";
 
@@ -18,6 +21,22 @@ fn second_port(w: &mut World, mac: &str) {
     other.name = "eno2".to_owned();
     other.mac = Some(mac.parse().unwrap());
     w.inventory.nics.push(other);
+}
+
+fn leg(w: &mut World) -> &mut LegFindings {
+    &mut w.facts.legs.as_mut().unwrap()[0]
+}
+
+fn answer(answers: &mut BTreeMap<IpAddr, Answer>, address: &str, answer: Answer) {
+    answers.insert(address.parse().unwrap(), answer);
+}
+
+fn by(mac: &str) -> Answer {
+    Answer::By { macs: [mac.parse().unwrap()].into() }
+}
+
+fn not_looked() -> Answer {
+    Answer::NotLooked { why: "no socket".to_owned() }
 }
 
 fn wants_mtu(w: &mut World, mtu: u16) {
@@ -57,22 +76,114 @@ pub const CASES: &[Case] = &[
         "eno2 and eno3 have the MAC 52:54:00:00:00:77",
     ),
     case("network.same-mac", other_mac, CouldNotRun, NO_PORT),
-    case("network.carrier", |_| {}, Pass, "every port has a link"),
+    case("network.carrier", |_| {}, Pass, "every leg has a signal"),
     case(
         "network.carrier",
         |w| {
             second_port(w, "52:54:00:00:00:77");
             nic(w).carrier = Some(false);
+            leg(w).carrier = Carrier::Down;
         },
-        Warn,
-        "no link on eno1; a link is on eno2",
+        Fail,
+        "cluster0 (eno1) has no signal, and this node joins the cluster through it; plug the cable in, or switch the port of the switch on; a link is on eno2",
     ),
-    case("network.carrier", |w| nic(w).carrier = Some(false), Warn, "no link on eno1; no port has a link"),
     case(
         "network.carrier",
-        |w| nic(w).carrier = None,
+        |w| {
+            w.become_node("proxy-1");
+            nic(w).carrier = Some(false);
+            leg(w).carrier = Carrier::Down;
+        },
+        Warn,
+        "cluster0 (eno1) has no signal: nothing was asked there; plug the cable in before the node is needed; no port has a link",
+    ),
+    case(
+        "network.carrier",
+        |w| leg(w).carrier = Carrier::NotLooked { why: "eno1 is switched off".to_owned() },
         CouldNotRun,
-        "eno1 is down in the live system and does not tell",
+        "cluster0 could not be looked at: eno1 is switched off",
+    ),
+    case("network.carrier", |w| w.facts.legs = unknown(), CouldNotRun, "nobody could look"),
+    case("network.address", |_| {}, Pass, "nobody answers for them"),
+    case(
+        "network.address",
+        |w| answer(&mut leg(w).own, "10.0.0.12", by("02:00:00:00:00:77")),
+        Fail,
+        "10.0.0.12, which this node shall have at cluster0, is in use by 02:00:00:00:00:77; give this node another address in the cluster file, or take it from that machine",
+    ),
+    case(
+        "network.address",
+        |w| answer(&mut leg(w).own, "10.0.0.12", not_looked()),
+        CouldNotRun,
+        "whether somebody else has 10.0.0.12 could not be found out at cluster0: no socket",
+    ),
+    case("network.address", |w| leg(w).carrier = Carrier::Down, CouldNotRun, "cluster0 has no signal"),
+    case("network.vip", |_| {}, Pass, "nobody, or a node of the cluster, has them"),
+    case(
+        "network.vip",
+        |w| {
+            answer(&mut leg(w).watched, "10.0.0.10", by("02:00:00:00:00:0b"));
+            answer(&mut leg(w).watched, "10.0.0.11", by("02:00:00:00:00:0b"));
+        },
+        Pass,
+        "10.0.0.10, the API VIP, is held by master-1",
+    ),
+    case(
+        "network.vip",
+        |w| answer(&mut leg(w).watched, "10.0.0.10", by("02:00:00:00:00:77")),
+        Fail,
+        "10.0.0.10, the API VIP, is in use by 02:00:00:00:00:77, which is no master of this cluster; choose another VIP in the cluster file, or take it from that machine",
+    ),
+    case(
+        "network.vip",
+        |w| answer(&mut leg(w).watched, "10.0.0.9", by("02:00:00:00:00:77")),
+        Warn,
+        "10.0.0.9, the VIP of the proxies, is in use by 02:00:00:00:00:77, which is no internal proxy of this cluster; choose another VIP in the cluster file, or take it from that machine",
+    ),
+    case(
+        "network.vip",
+        |w| answer(&mut leg(w).watched, "10.0.0.10", not_looked()),
+        CouldNotRun,
+        "cluster0: no socket",
+    ),
+    case("network.gateway", |_| {}, Pass, "every gateway answers"),
+    case(
+        "network.gateway",
+        |w| answer(&mut leg(w).gateways, "10.0.0.1", Answer::Silent),
+        Warn,
+        "the gateway 10.0.0.1 of cluster0 does not answer: nothing outside of that network will be reached; check gateway, VLAN and cable",
+    ),
+    case(
+        "network.gateway",
+        |w| answer(&mut leg(w).gateways, "10.0.0.1", not_looked()),
+        CouldNotRun,
+        "the gateway 10.0.0.1 could not be asked: no socket",
+    ),
+    case("network.dns", |_| {}, Pass, "every DNS server answers"),
+    case(
+        "network.dns",
+        |w| *leg(w).dns.values_mut().next().unwrap() = DnsAnswer::Silent,
+        Warn,
+        "the DNS server 10.0.0.1 of cluster0 does not answer: names will not be resolved; check its address",
+    ),
+    case(
+        "network.dns",
+        |w| *leg(w).dns.values_mut().next().unwrap() = DnsAnswer::NotLooked { why: "no socket".to_owned() },
+        CouldNotRun,
+        "the DNS server 10.0.0.1 could not be asked: no socket",
+    ),
+    case("network.path-mtu", |_| {}, Pass, "packets of the wanted size pass"),
+    case(
+        "network.path-mtu",
+        |w| *leg(w).mtu.values_mut().next().unwrap() = MtuAnswer::Smaller { wanted: 9000, fits: 1500 },
+        Warn,
+        "packets of 9000 bytes do not reach the gateway 10.0.0.1 of cluster0, those of 1500 do; set mtu_bytes = 1500 for the leg, or let the switch pass larger ones",
+    ),
+    case(
+        "network.path-mtu",
+        |w| *leg(w).mtu.values_mut().next().unwrap() = MtuAnswer::NoEcho,
+        CouldNotRun,
+        "the gateway 10.0.0.1 of cluster0 answers no ping: which packets pass is not known",
     ),
     case("network.speed", |_| {}, Pass, "eno1 10000 Mbit/s"),
     case("network.speed", |w| nic(w).speed_mbit = Some(100), Warn, "eno1 100 Mbit/s"),

@@ -10,6 +10,7 @@ use installer::preflight::{
     Api, CheckResult, ChosenDisk, Facts, FileLook, Input, KernelMessages, MemoryController, NotRun,
     NtpAnswer, Outcome, PortFacts, PreflightReport, Purpose, Route, Sensor, ShownCa, Skips, Wear, judge_all,
 };
+use installer::probe::{Answer, Carrier, DnsAnswer, LegFindings, MtuAnswer};
 use installer::refusal::Refusal;
 use profiles::node::{NodeConfig, NodeSecrets};
 use profiles::secret::Secret;
@@ -198,6 +199,25 @@ fn medium() -> Medium {
     Medium { image, artifacts: Artifacts { schema, double: false, artifacts: vec![artifact] } }
 }
 
+/// Nobody has the address, the gateway and its DNS answer, the masters are silent.
+fn leg() -> LegFindings {
+    let ip = |text: &str| -> std::net::IpAddr { text.parse().unwrap() };
+    let by = |mac: &str| Answer::By { macs: [mac.parse().unwrap()].into() };
+    LegFindings {
+        leg: "cluster0".to_owned(),
+        device: Some("eno1".to_owned()),
+        carrier: Carrier::Up,
+        members: BTreeMap::new(),
+        own: BTreeMap::from([(ip("10.0.0.12"), Answer::Silent)]),
+        watched: ["10.0.0.10", "10.0.0.9", "10.0.0.11", "10.0.0.13", "10.0.0.5"]
+            .map(|address| (ip(address), Answer::Silent))
+            .into(),
+        gateways: BTreeMap::from([(ip("10.0.0.1"), by("02:00:00:00:00:01"))]),
+        dns: BTreeMap::from([(ip("10.0.0.1"), DnsAnswer::Answered { rcode: 0 })]),
+        mtu: BTreeMap::from([(ip("10.0.0.1"), MtuAnswer::Fits { bytes: 1500 })]),
+    }
+}
+
 fn facts() -> Facts {
     let day = |text: &str| text.parse().unwrap();
     Facts {
@@ -220,6 +240,7 @@ fn facts() -> Facts {
             media_errors: Some(0),
             celsius: Some(38),
         }),
+        legs: Ok(vec![leg()]),
         ports: Ok(BTreeMap::from([(
             "eno1".to_owned(),
             PortFacts { duplex: Some("full".to_owned()), mtu_max: Some(9000) },

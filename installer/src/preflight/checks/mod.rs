@@ -17,3 +17,4 @@ pub mod memory;
 pub mod nodes;
 pub mod ntp;
 pub mod ports;
+pub mod segment;

@@ -7,9 +7,7 @@ use crate::preflight::facts::PortFacts;
 use crate::preflight::model::{Check, Class, Finding, Input, Judged, NotRun, known};
 use crate::refusal::Refusal;
 use profiles::node::MacAddr;
-use profiles::preflight::{
-    NETWORK_CARRIER, NETWORK_DUPLEX, NETWORK_MTU, NETWORK_PORTS, NETWORK_SAME_MAC, NETWORK_SPEED,
-};
+use profiles::preflight::{NETWORK_DUPLEX, NETWORK_MTU, NETWORK_PORTS, NETWORK_SAME_MAC, NETWORK_SPEED};
 
 /// What a cluster network should have: an image pull or a snapshot of etcd fills anything slower.
 const SPEED_MIN_MBIT: u32 = 1000;
@@ -89,49 +87,6 @@ fn same_mac(input: &Input<'_>) -> Judged {
         Some(mac) => Finding::warn(describe(mac)),
         None => Finding::pass("each has its own"),
     })
-}
-
-/// `network.carrier`
-pub const CARRIER: Check = Check {
-    id: NETWORK_CARRIER,
-    class: Class::Network,
-    title: "A cable is in every port the node needs",
-    source: "`/sys/class/net/*/carrier`",
-    limits: "no carrier: warning, with the ports that have one; a port that is down does not tell: could not run",
-    why: "the cable is often in the port beside: then the node comes up without a network",
-    remedy: "put the cable into the port that is named, or name the other port's MAC in the cluster file",
-    codes: &[],
-    during_install: false,
-    judge: |input| {
-        let ports = needed(input)?;
-        let without: Vec<&str> = with_carrier(&ports, Some(false));
-        if without.is_empty() {
-            let unknown = with_carrier(&ports, None);
-            return match unknown.as_slice() {
-                [] => Ok(Finding::pass("every port has a link")),
-                unknown => Err(NotRun::new(format!(
-                    "{} is down in the live system and does not tell",
-                    unknown.join(", ")
-                ))),
-            };
-        }
-        let linked: Vec<&str> = input
-            .inventory
-            .ports()
-            .filter(|nic| nic.carrier == Some(true))
-            .map(|nic| nic.name.as_str())
-            .collect();
-        let linked = if linked.is_empty() {
-            "no port has a link".to_owned()
-        } else {
-            format!("a link is on {}", linked.join(", "))
-        };
-        Ok(Finding::warn(format!("no link on {}; {linked}", without.join(", "))))
-    },
-};
-
-fn with_carrier<'a>(ports: &[Needed<'a>], carrier: Option<bool>) -> Vec<&'a str> {
-    ports.iter().filter(|port| port.nic.carrier == carrier).map(|port| port.nic.name.as_str()).collect()
 }
 
 /// `network.speed`

@@ -1,6 +1,8 @@
 //! Medium and image.
 
-use super::{Subject, readable};
+use super::readable;
+use crate::apply::Sources;
+use crate::plan::Planned;
 use crate::preflight::facts::Facts;
 use crate::preflight::model::{Fact, NotRun};
 use serde::Deserialize;
@@ -30,23 +32,19 @@ const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// Files on their way lie here.
 const SCRATCH: &str = "/run";
 
-pub(super) fn collect(sys: &SysRoot, subject: &Subject<'_>, facts: &mut Facts) {
+pub(super) fn collect(sys: &SysRoot, facts: &mut Facts) {
     facts.running_build = read_build(sys);
     facts.tools_missing = Ok(find_missing_tools());
     facts.scratch_bytes = sysio::filesystem::read_room(Path::new(SCRATCH))
         .map(|room| room.available_bytes)
         .map_err(|error| NotRun::new(format!("{SCRATCH}: {error}")));
-    let (Some(planned), Some(sources)) = (subject.planned, subject.sources) else {
-        let why =
-            if subject.sources.is_none() { "there is no live medium here" } else { "no plan could be made" };
-        facts.files = Err(NotRun::new(why));
-        facts.units_missing = Err(NotRun::new(why));
-        facts.loaders_missing = Err(NotRun::new(why));
-        return;
-    };
-    facts.files = Ok(sources.look_at_files(planned));
-    facts.units_missing = Ok(sources.missing_units(planned));
-    facts.loaders_missing = Ok(sources.missing_loaders(planned));
+}
+
+pub(super) fn collect_planned(planned: &Planned, sources: Option<&Sources>, facts: &mut Facts) {
+    let from = sources.ok_or_else(|| NotRun::new("there is no live medium here"));
+    facts.files = from.clone().map(|sources| sources.look_at_files(planned));
+    facts.units_missing = from.clone().map(|sources| sources.missing_units(planned));
+    facts.loaders_missing = from.map(|sources| sources.missing_loaders(planned));
 }
 
 fn read_build(sys: &SysRoot) -> Fact<String> {

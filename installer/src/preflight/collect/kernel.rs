@@ -166,8 +166,7 @@ const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// Loads the rules of the node where nobody else is.
-pub(super) fn rehearse_firewall(planned: Option<&Planned>) -> Fact<Result<(), String>> {
-    let planned = planned.ok_or_else(|| NotRun::new("no plan could be made"))?;
+pub(super) fn rehearse_firewall(planned: &Planned) -> Fact<Result<(), String>> {
     let file = planned.rendered.file(FIREWALL_PATH);
     let file = file.ok_or_else(|| NotRun::new("the plan renders no firewall"))?;
     match sysio::nft::rehearse(file.contents.expose()) {

@@ -18,6 +18,7 @@ use super::facts::Facts;
 use super::model::{Fact, NotRun};
 use crate::apply::Sources;
 use crate::disks::{NodeDisks, TargetDisk};
+use crate::inventory::Inventory;
 use crate::plan::Planned;
 use profiles::node::NodeConfig;
 use std::time::Duration;
@@ -32,12 +33,12 @@ const TOOL_LIMIT: Duration = Duration::from_secs(15);
 pub struct Subject<'a> {
     /// The node, when it is known.
     pub node: Option<&'a NodeConfig>,
+    /// The machine.
+    pub inventory: &'a Inventory,
     /// The disks that were chosen.
     pub disks: Option<&'a NodeDisks>,
-    /// The plan.
-    pub planned: Option<&'a Planned>,
-    /// Where the bytes of the install come from.
-    pub sources: Option<&'a Sources>,
+    /// A port that is off may be switched on to ask its segment; for a live system.
+    pub may_change: bool,
 }
 
 impl<'a> Subject<'a> {
@@ -46,27 +47,34 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Looks at this machine. Takes as long as the slowest of its questions, some two seconds when nobody answers.
+/// Looks at this machine and asks its network; all at the same time. Takes as long as the slowest: some seconds for the segment,
+/// which is asked several times before it counts as silent.
 pub fn collect_facts(subject: &Subject<'_>) -> Facts {
     let sys = SysRoot::default();
     std::thread::scope(|scope| {
+        let legs = scope.spawn(|| network::ask_segments(subject));
         let ntp = scope.spawn(|| clock::ask_time_servers(subject.node));
         let api = scope.spawn(|| api::ask_api(subject.node));
         let wear = scope.spawn(|| disk::read_wear(subject.system_disk()));
-        let firewall = scope.spawn(|| kernel::rehearse_firewall(subject.planned));
-        let mut facts = Facts::unmeasured("nobody looked");
+        let mut facts = Facts::unmeasured("no plan could be made");
         hardware::collect(&sys, &mut facts);
         kernel::collect(&sys, subject.node, &mut facts);
         clock::collect(&sys, subject.node, &mut facts);
         network::collect(&sys, &mut facts);
         disk::collect(subject.system_disk(), &mut facts);
-        image::collect(&sys, subject, &mut facts);
+        image::collect(&sys, &mut facts);
+        facts.legs = joined(legs.join());
         facts.ntp = joined(ntp.join());
         facts.api = joined(api.join());
         facts.wear = joined(wear.join());
-        facts.firewall = joined(firewall.join());
         facts
     })
+}
+
+/// Adds what depends on the plan: its files, and whether the kernel takes its firewall.
+pub fn collect_planned(planned: &Planned, sources: Option<&Sources>, facts: &mut Facts) {
+    facts.firewall = kernel::rehearse_firewall(planned);
+    image::collect_planned(planned, sources, facts);
 }
 
 /// What a thread found; one that came to grief found nothing.

@@ -1,9 +1,11 @@
 //! Ports, routes, and controllers without driver.
 
-use super::run;
+use super::{Subject, run};
 use crate::inventory::sanitise;
+use crate::plan::{choose_macs, machine_nics};
 use crate::preflight::facts::{Facts, PortFacts, Route};
 use crate::preflight::model::{Fact, NotRun};
+use crate::probe::{LegFindings, look};
 use ipnet::Ipv4Net;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -25,6 +27,15 @@ pub(super) fn collect(sys: &SysRoot, facts: &mut Facts) {
             parse_routes(&output.text())
                 .ok_or_else(|| NotRun::new("`ip route` gave no answer that can be read"))
         });
+}
+
+/// Asks the segment of each leg of the node.
+pub(super) fn ask_segments(subject: &Subject<'_>) -> Fact<Vec<LegFindings>> {
+    let node =
+        subject.node.ok_or_else(|| NotRun::new("no cluster file says what this machine is to become"))?;
+    let chosen = choose_macs(node, &machine_nics(subject.inventory))
+        .map_err(|_| NotRun::new("a port the node needs is not there"))?;
+    Ok(look(node, &chosen, subject.may_change))
 }
 
 fn read_ports(sys: &SysRoot) -> Fact<BTreeMap<String, PortFacts>> {
