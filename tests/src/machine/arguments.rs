@@ -42,6 +42,9 @@ pub fn qemu_arguments(machine: &Machine, accel: Accel, qmp: &Path, vars: &Path) 
         let order = boot_index(network.boot_order);
         list.pair("-device", &format!("virtio-net-pci,netdev=net0,mac={}{order}", network.mac));
     }
+    for mac in &machine.spare_cards {
+        list.pair("-device", &format!("virtio-net-pci,mac={mac}"));
+    }
     if let Some(kernel) = &machine.kernel {
         list.pair("-kernel", &kernel.kernel.display().to_string());
         list.pair("-initrd", &kernel.initrd.display().to_string());

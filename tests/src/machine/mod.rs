@@ -148,6 +148,8 @@ pub struct Machine {
     pub drives: Vec<Drive>,
     /// Its network card; `None` for a machine without.
     pub network: Option<Network>,
+    /// Ethernet addresses of further cards, with no cable in.
+    pub spare_cards: Vec<String>,
     /// Kernel started directly, instead of what firmware finds.
     pub kernel: Option<DirectKernel>,
     /// Hard limit: the machine is killed after so many seconds, whatever it does.
@@ -169,6 +171,7 @@ impl Machine {
             serial_number: None,
             drives: Vec::new(),
             network: None,
+            spare_cards: Vec::new(),
             kernel: None,
             limit_secs: 900,
             allowed_signs: Vec::new(),

@@ -2,6 +2,8 @@
 //!
 //! A new scenario is one function and one line in [`SCENARIOS`].
 
+mod cases;
+mod disk_contract;
 mod first_packet;
 mod handover;
 mod install;
@@ -118,6 +120,13 @@ pub const SCENARIOS: &[Scenario] = &[
         after: None,
         only_by_name: false,
         run: low_memory::run,
+    },
+    Scenario {
+        name: "disk-contract",
+        shows: "twenty disks of every kind: each refused or taken as it should be, no write to any of them",
+        after: None,
+        only_by_name: true,
+        run: disk_contract::run,
     },
     Scenario {
         name: "refusals",

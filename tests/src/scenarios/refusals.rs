@@ -3,18 +3,16 @@
 //! Each case must end with its exit code, say its refusal code, and promise that nothing was written; QEMU's counters
 //! then say whether that is true for every disk.
 
+use super::cases::{Case, good, judge_all, make_testkit, waiting_kernel};
 use super::install::fresh_dir;
 use super::{Context, Figures};
 use crate::cluster::{Changes, MAC, adapt};
-use crate::machine::{DirectKernel, Drive, Machine, Network};
+use crate::machine::{Drive, Machine, Network};
 use crate::media::{find_sector, make_disk, make_ext4_disk, make_fat_volume};
-use crate::serial::SerialLine;
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use std::fs;
 use std::path::Path;
 
-/// Label of the volume the test image runs its script from.
-const TESTKIT_LABEL: &str = "MSTESTKIT";
 /// DMI serial number of the machine.
 const MACHINE_SERIAL: &str = "MS-MACHINE-01";
 /// Serial numbers of its disks.
@@ -31,26 +29,6 @@ const KERNEL_FAULT_SECTOR: u64 = 4096;
 /// How long the whole script may take.
 const CASES_WITHIN_SECS: u64 = 900;
 
-/// One bad input.
-struct Case {
-    /// Name in the script and the report.
-    name: &'static str,
-    /// Change of the good cluster file; `None` leaves the case without any.
-    cluster: Option<fn(String) -> String>,
-    /// Further kernel arguments.
-    arguments: &'static str,
-    /// Shell command that spoils something; `writable DIR` makes a folder writable for this case.
-    spoil: &'static str,
-    /// Exit code.
-    exit: u8,
-    /// Refusal code.
-    code: &'static str,
-}
-
-fn good(cluster: String) -> String {
-    cluster
-}
-
 /// The disk the good case would take.
 const PICK: &str = "metalstrap.disk=MS-EMPTY-0001";
 
@@ -62,6 +40,7 @@ const CASES: &[Case] = &[
         spoil: "true",
         exit: 2,
         code: "E_CONFIG_NONE",
+        says: "",
     },
     Case {
         name: "malformed-cluster-file",
@@ -70,6 +49,7 @@ const CASES: &[Case] = &[
         spoil: "true",
         exit: 2,
         code: "E_TOML_SYNTAX",
+        says: "",
     },
     Case {
         name: "misspelt-key",
@@ -78,6 +58,7 @@ const CASES: &[Case] = &[
         spoil: "true",
         exit: 2,
         code: "E_KEY_UNKNOWN",
+        says: "",
     },
     Case {
         name: "no-matching-node",
@@ -86,6 +67,7 @@ const CASES: &[Case] = &[
         spoil: "true",
         exit: 2,
         code: "E_NODE_NONE",
+        says: "",
     },
     Case {
         name: "two-matching-nodes",
@@ -98,6 +80,7 @@ const CASES: &[Case] = &[
         spoil: "true",
         exit: 2,
         code: "E_NODE_AMBIGUOUS",
+        says: "",
     },
     Case {
         name: "no-such-disk",
@@ -106,6 +89,7 @@ const CASES: &[Case] = &[
         spoil: "true",
         exit: 3,
         code: "E_DISK_NO_MATCH",
+        says: "",
     },
     Case {
         name: "two-empty-disks",
@@ -114,6 +98,7 @@ const CASES: &[Case] = &[
         spoil: "true",
         exit: 3,
         code: "E_DISK_AMBIGUOUS",
+        says: "",
     },
     Case {
         name: "disk-with-data",
@@ -122,6 +107,7 @@ const CASES: &[Case] = &[
         spoil: "true",
         exit: 3,
         code: "E_DISK_HAS_DATA",
+        says: "",
     },
     Case {
         name: "disk-too-small",
@@ -130,6 +116,7 @@ const CASES: &[Case] = &[
         spoil: "true",
         exit: 3,
         code: "E_DISK_TOO_SMALL",
+        says: "",
     },
     Case {
         name: "memory-too-small",
@@ -140,6 +127,7 @@ const CASES: &[Case] = &[
         spoil: "true",
         exit: 3,
         code: "E_MEMORY_TOO_SMALL",
+        says: "",
     },
     Case {
         name: "artefact-missing",
@@ -148,6 +136,7 @@ const CASES: &[Case] = &[
         spoil: "writable $ARTIFACTS && rm $ARTIFACTS/kube-vip*",
         exit: 5,
         code: "E_ARTEFACT_MISSING",
+        says: "",
     },
     Case {
         name: "artefact-truncated",
@@ -156,6 +145,7 @@ const CASES: &[Case] = &[
         spoil: "writable $ARTIFACTS && truncate -s -1 $ARTIFACTS/kube-vip*",
         exit: 5,
         code: "E_ARTEFACT_LENGTH",
+        says: "",
     },
     Case {
         name: "artefact-altered",
@@ -164,6 +154,7 @@ const CASES: &[Case] = &[
         spoil: "writable $ARTIFACTS && printf X | dd of=$(echo $ARTIFACTS/kube-vip*) bs=1 seek=100 conv=notrunc",
         exit: 5,
         code: "E_ARTEFACT_HASH",
+        says: "",
     },
     Case {
         name: "root-image-truncated",
@@ -172,6 +163,7 @@ const CASES: &[Case] = &[
         spoil: "head -c 1000000 $LIVE/root.squashfs >/run/cases/short && replace /run/cases/short $LIVE/root.squashfs",
         exit: 5,
         code: "E_ARTEFACT_LENGTH",
+        says: "",
     },
     Case {
         name: "unreadable-config-medium",
@@ -180,6 +172,7 @@ const CASES: &[Case] = &[
         spoil: "true",
         exit: 4,
         code: "E_CONFIG_UNREADABLE",
+        says: "",
     },
     Case {
         name: "unreadable-medium",
@@ -188,6 +181,7 @@ const CASES: &[Case] = &[
         spoil: "unreadable $LIVE/vmlinuz",
         exit: 5,
         code: "E_MEDIUM_IO",
+        says: "",
     },
 ];
 
@@ -198,7 +192,7 @@ pub(super) fn run(context: &Context) -> Result<Figures> {
     machine.run(context.accel, &dir, context.echo, |vm| {
         let begin = vm.expect("TESTKIT begin", 400)?;
         let end = vm.expect("TESTKIT end", CASES_WITHIN_SECS)?;
-        judge_all(&vm.lines())?;
+        judge_all(CASES, &vm.lines())?;
         for drive in WATCHED {
             vm.ensure_unwritten(drive)?;
         }
@@ -222,17 +216,7 @@ fn machine(context: &Context, dir: &Path) -> Result<Machine> {
     make_ext4_disk(&file("ext4"), 10 * 1024)?;
     make_disk(&file("small"), 1024)?;
     make_fat_volume(&file("scratch"), "SCRATCH", 4, &[])?;
-    let script = script();
-    let mut volumes = vec![("testkit.sh".to_owned(), script.into_bytes())];
-    for case in CASES {
-        if let Some(change) = case.cluster {
-            let cluster = change(adapt(&context.single, Changes::node("master-1"))?);
-            volumes.push((format!("{}.toml", case.name), cluster.into_bytes()));
-        }
-    }
-    let files: Vec<(&str, &[u8])> =
-        volumes.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
-    make_fat_volume(&file("testkit"), TESTKIT_LABEL, 8, &files)?;
+    make_testkit(context, &file("testkit"), CASES)?;
     let mut machine = Machine::new("refusals")
         .drive(Drive::disk("empty1", file("empty1"), EMPTY_ONE))
         .drive(Drive::disk("empty2", file("empty2"), EMPTY_TWO))
@@ -247,14 +231,7 @@ fn machine(context: &Context, dir: &Path) -> Result<Machine> {
     machine.limit_secs = 1500;
     machine.allowed_signs = vec!["op 0x0:(READ)", "async page read"]; // of the broken volume; no other is read with errors
     machine.give_up_on = vec!["metalstrap: install complete", "metalstrap: cannot "];
-    machine.kernel = Some(DirectKernel {
-        kernel: context.image.live.join("vmlinuz"),
-        initrd: context.image.live.join("initrd"),
-        arguments:
-            "boot=metalstrap metalstrap.medium=LABEL=METALSTRAP_ISO metalstrap.mode=wait metalstrap.testkit \
-                    console=tty0 console=ttyS0,115200 loglevel=4 panic=60"
-                .to_owned(),
-    });
+    machine.kernel = Some(waiting_kernel(context));
     Ok(machine)
 }
 
@@ -268,88 +245,12 @@ fn broken_volume(context: &Context, file: &Path) -> Result<Drive> {
     Ok(Drive::disk("broken", file, "MS-BROKEN").unreadable(&sectors))
 }
 
-/// The script the guest runs. Each case gets its own kernel command line, config volume and spoilt files.
-fn script() -> String {
-    let mut text = SCRIPT_HEAD.to_owned();
-    for case in CASES {
-        let config = if case.cluster.is_some() { "yes" } else { "no" };
-        text.push_str(&format!(
-            "begin {name} {config} '{arguments}'\n{spoil} || spoilt=no\nfinish {name}\n",
-            name = case.name,
-            arguments = case.arguments,
-            spoil = case.spoil,
-        ));
-    }
-    text.push_str("echo 'TESTKIT end'\n");
-    text
-}
-
-const SCRIPT_HEAD: &str = include_str!("refusals.sh");
-
-/// Holds what the console says against every case.
-fn judge_all(lines: &[SerialLine]) -> Result<()> {
-    let mut wrong = Vec::new();
-    for case in CASES {
-        if let Err(error) = judge(case, lines) {
-            wrong.push(format!("{}: {error}", case.name));
-        }
-    }
-    ensure!(
-        wrong.is_empty(),
-        "{} of {} cases are wrong:\n  {}",
-        wrong.len(),
-        CASES.len(),
-        wrong.join("\n  ")
-    );
-    Ok(())
-}
-
-fn judge(case: &Case, lines: &[SerialLine]) -> Result<()> {
-    let prefix = format!("CASE {} ", case.name);
-    let said: Vec<&str> = lines.iter().filter_map(|line| line.text.strip_prefix(&prefix)).collect();
-    let Some(exit) = said.iter().find_map(|text| text.strip_prefix("exit ")) else { bail!("it did not run") };
-    let output = said.join("\n    ");
-    ensure!(exit == case.exit.to_string(), "exit code {exit}, not {}\n    {output}", case.exit);
-    let code = format!("refused: {}: ", case.code);
-    ensure!(said.iter().any(|text| text.contains(&code)), "no `{code}`\n    {output}");
-    let stopped = format!("metalstrap: stopped with exit code {}, nothing was written", case.exit);
-    ensure!(said.iter().any(|text| text.contains(&stopped)), "no `{stopped}`\n    {output}");
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{CASES, judge, script};
-    use crate::serial::SerialLine;
-
-    fn lines(texts: &[&str]) -> Vec<SerialLine> {
-        texts.iter().map(|text| SerialLine { secs: 0.0, text: (*text).to_owned() }).collect()
-    }
+    use super::CASES;
 
     #[test]
-    fn judges_exit_code_and_refusal_and_promise() {
-        let case = &CASES[0];
-        let refused = "CASE no-cluster-file | metalstrap: refused: E_CONFIG_NONE: there is no cluster file";
-        let stopped = "CASE no-cluster-file | metalstrap: stopped with exit code 2, nothing was written";
-        let exit = "CASE no-cluster-file exit 2";
-        judge(case, &lines(&[refused, stopped, exit])).unwrap();
-        let error = |texts: &[&str]| judge(case, &lines(texts)).unwrap_err().to_string();
-        assert_eq!(error(&[]), "it did not run");
-        assert!(error(&[refused, stopped, "CASE no-cluster-file exit 0"]).starts_with("exit code 0, not 2"));
-        assert!(error(&[stopped, exit]).starts_with("no `refused: E_CONFIG_NONE: `"));
-        assert!(
-            error(&[refused, exit])
-                .starts_with("no `metalstrap: stopped with exit code 2, nothing was written`")
-        );
-    }
-
-    #[test]
-    fn each_case_has_a_name_of_its_own_and_runs_in_a_script_the_shell_accepts() {
-        for case in CASES {
-            assert_eq!(CASES.iter().filter(|other| other.name == case.name).count(), 1, "{}", case.name);
-        }
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), script()).unwrap();
-        crate::command::stdout_of("sh", &["-n", &file.path().display().to_string()]).unwrap();
+    fn the_cases_make_a_script() {
+        super::super::cases::ensure_runnable(CASES);
     }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: sizes and durations of one run, beside what the project aims at. It never fails on a figure.
 
 mod firewall;
+mod inventory;
 
 use crate::failure::CommandResult;
 use crate::{host, machines};
@@ -25,6 +26,9 @@ pub struct Args {
     /// Only the host firewall: no image is built and no machine booted.
     #[arg(long)]
     firewall: bool,
+    /// Only inventory and plan, with the program that the last image build has made: no machine booted.
+    #[arg(long)]
+    inventory: bool,
 }
 
 /// One figure.
@@ -56,12 +60,17 @@ pub fn run(args: &Args) -> CommandResult {
         println!("{}", table(&firewall::rows()?));
         return Ok(());
     }
+    if args.inventory {
+        println!("{}", table(&inventory::rows()?));
+        return Ok(());
+    }
     let image = machines::build_double()?;
     let begin = machines::now();
     machines::build_double()?;
     let mut rows = vec![row("image build when nothing changed", begin.elapsed().as_secs_f64(), "s", None)];
     rows.extend(sizes(&image)?);
     rows.push(row("plan of a master", plan_millis()?, "ms", None));
+    rows.extend(inventory::rows()?);
     rows.extend(firewall::rows()?);
     let context = machines::context(image)?;
     let kvm = context.accel == ::tests::accel::Accel::Kvm;
@@ -130,7 +139,7 @@ fn plan_millis() -> Result<f64> {
 }
 
 /// Inventory of a machine that fits the example.
-const PLAN_INVENTORY: &str = "tests/fixtures/inventory-master.json";
+const PLAN_INVENTORY: &str = "installer/tests/fixtures/inventory/qemu-master-1.json";
 
 fn plan_once(example: &Path, inventory: &Path) -> Result<()> {
     let mut command = host::command(machines::metalstrap()?);

@@ -27,6 +27,13 @@ unreadable() {
 	replace "/run/cases/$count/broken/${1##*/}" "$1"
 }
 
+# hold SERIAL: the file system of that disk is mounted, without a write to it.
+hold() {
+	mkdir -p "/run/cases/$count/held"
+	mount -t ext4 -o ro,noload "/dev/disk/by-id/virtio-$1" "/run/cases/$count/held" || return 1
+	undo="/run/cases/$count/held $undo"
+}
+
 # begin NAME yes|no ARGUMENTS: a volume with the case's cluster file, and a kernel command line.
 begin() {
 	count=$((count + 1)) undo='' spoilt=yes
@@ -62,4 +69,9 @@ finish() {
 }
 
 cat /proc/cmdline >/run/cmdline.real
+before=$(cut -d ' ' -f 1 /proc/uptime | tr -d .)
+metalstrap inventory --output json >/run/cases/inventory.json
+after=$(cut -d ' ' -f 1 /proc/uptime | tr -d .)
+echo "INVENTORY ms $(((after - before) * 10))"
+echo "INVENTORY cards $(grep -c '"mac": "52:54:' /run/cases/inventory.json)"
 echo 'TESTKIT begin'
