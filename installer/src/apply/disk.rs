@@ -33,7 +33,7 @@ const SYNC_WRITE_BYTES: usize = 2300;
 /// Enough for a 99th percentile of which two writes are above.
 const SYNC_WRITES: usize = 200;
 /// A disk that is so slow that this ends the measuring has shown enough.
-const SYNC_LIMIT: Duration = Duration::from_secs(2);
+const SYNC_LIMIT: Duration = Duration::from_secs(1);
 
 /// The partition of a slot.
 pub(crate) fn slot_role(slot: Slot) -> PartitionRole {

@@ -114,9 +114,13 @@ fn state_room(input: &Input<'_>) -> Judged {
         );
         return Ok(Finding::fail(Refusal::new("E_STATE_TOO_SMALL", ExitCode::UnsupportedHardware, message)));
     }
-    let text = format!("{room_mib} MiB");
+    let text = format!("the state partition has {room_mib} MiB");
     let small = input.node()?.kubernetes.is_some() && room_mib < STATE_WARN_MIB;
-    Ok(if small { Finding::warn(text) } else { Finding::pass(text) })
+    Ok(if small {
+        Finding::warn(format!("{text}, a Kubernetes node should have {STATE_WARN_MIB} MiB"))
+    } else {
+        Finding::pass(text)
+    })
 }
 
 /// `disk.health`

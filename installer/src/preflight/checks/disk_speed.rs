@@ -41,7 +41,7 @@ pub const FSYNC: Check = Check {
     id: DISK_FSYNC,
     class: Class::Disk,
     title: "The disk syncs as fast as etcd needs it",
-    source: "200 writes of 2300 bytes, each followed by `fdatasync`, into a file of the new state partition (etcd's own recipe for `fio`); masters only",
+    source: "up to 200 writes of 2300 bytes in at most a second, each followed by `fdatasync`, into a file of the new state partition (etcd's own recipe for `fio`); masters only",
     limits: "99th percentile over 10 ms: warning",
     why: "a slower disk makes etcd miss heartbeats: leaders change, the API stalls",
     remedy: "give masters a disk with power-loss protection; switch on the cache of the controller, if it has a battery",
