@@ -137,7 +137,7 @@ mod tests {
             .drive(Drive::cd("medium", "/t/a.iso").boot(1))
             .network(Network::new("52:54:00:00:00:11"));
         let text = text(&machine);
-        assert!(text.starts_with("-accel tcg,thread=multi -cpu max -nodefaults "), "{text}");
+        assert!(text.starts_with("-accel tcg,thread=multi,tb-size=128 -cpu max -nodefaults "), "{text}");
         assert!(
             text.contains(
                 "-drive if=none,id=disk0,format=raw,cache=unsafe,discard=unmap,file=/t/disk,,0 -device \
