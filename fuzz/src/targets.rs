@@ -6,8 +6,9 @@
 use installer::config_source::parse_kernel_args;
 use installer::early_network::parse_early_network;
 use installer::inventory::{
-    Ends, escape_json, inspect_tables, parse_blkid, parse_disks, parse_inventory, parse_neighbours,
-    parse_smart, parse_udev, parse_volumes, parse_wipefs, render_inventory, sanitise, sniff_signatures,
+    Ends, escape_json, inspect_tables, parse_blkid, parse_disks, parse_inventory, parse_lldp_frames,
+    parse_neighbours, parse_smart, parse_udev, parse_volumes, parse_wipefs, render_inventory, sanitise,
+    sniff_signatures,
 };
 use installer::plan::data::DataMark;
 use installer::plan::mark::{parse_mark, render_mark};
@@ -44,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     ("install_record", install_record),
     ("unfinished_mark", unfinished_mark),
     ("data_mark", data_mark),
+    ("lldp_frames", lldp_frames),
     ("shown_text", shown_text),
     ("frames", frames),
     ("early_network", early_network),
@@ -227,6 +229,14 @@ pub fn unfinished_mark(data: &[u8]) {
     if let Some(id) = parse_mark(data) {
         assert!(data.starts_with(b"METALSTRAP UNFINISHED v1 "));
         assert_eq!(parse_mark(&render_mark(id)), Some(id));
+    }
+}
+
+/// The frames of neighbours that networkd keeps.
+pub fn lldp_frames(data: &[u8]) {
+    if let Some(neighbour) = parse_lldp_frames(data) {
+        assert!(neighbour.vlans.iter().all(|id| (1..=4094).contains(id)));
+        neighbour.system.iter().chain(&neighbour.port).for_each(|text| assert_harmless(text));
     }
 }
 

@@ -3,9 +3,10 @@
 use super::contents::look_at;
 use super::firmware::{read_dmi, read_firmware, read_secure_boot, read_tpm};
 use super::lldp::parse_neighbours;
+use super::lldp_frames::parse_lldp_frames;
 use super::lsblk::{Device, LSBLK_COLUMNS, parse_lsblk};
 use super::model::{
-    Disk, Health, HealthStatus, INVENTORY_SCHEMA, Inventory, InventoryError, Nic, parse_inventory,
+    Disk, Health, HealthStatus, INVENTORY_SCHEMA, Inventory, InventoryError, Neighbour, Nic, parse_inventory,
 };
 use super::nics::read_nics;
 use super::proc::{parse_cpuinfo, parse_meminfo};
@@ -170,15 +171,24 @@ fn read_health(sys: &SysRoot, device: &Device, disk: &Disk) -> Health {
 /// The ports, with their neighbours where lldpd runs.
 fn collect_nics(sys: &SysRoot, permanent: &BTreeMap<String, [u8; 6]>) -> Vec<Nic> {
     let mut nics = read_nics(sys, permanent);
+    for nic in nics.iter_mut().filter(|nic| !nic.is_virtual) {
+        nic.neighbour = read_neighbour(sys, &nic.name);
+    }
     if !sys.exists(LLDPD_SOCKET) {
         return nics;
     }
     let cmd = Cmd::new("lldpcli").args(["-f", "json0", "show", "neighbors"]).time_limit(TOOL_LIMIT);
     let mut neighbours = cmd.run().map(|output| parse_neighbours(&output.text())).unwrap_or_default();
     for nic in &mut nics {
-        nic.neighbour = neighbours.remove(&nic.name);
+        nic.neighbour = neighbours.remove(&nic.name).or(nic.neighbour.take());
     }
     nics
+}
+
+/// The neighbour that networkd has heard of on an interface.
+fn read_neighbour(sys: &SysRoot, name: &str) -> Option<Neighbour> {
+    let index = sys.read_number(format!("/sys/class/net/{name}/ifindex"))?;
+    parse_lldp_frames(&sys.read_bytes(format!("/run/systemd/netif/lldp/{index}"))?)
 }
 
 /// `systemd-detect-virt` prints `none` and fails on bare metal.

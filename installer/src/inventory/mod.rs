@@ -7,6 +7,7 @@ mod collect;
 mod contents;
 mod firmware;
 mod lldp;
+mod lldp_frames;
 mod lsblk;
 mod model;
 mod nics;
@@ -21,6 +22,7 @@ mod wipefs;
 pub use blkid::parse_blkid;
 pub use collect::{CollectError, collect, read_inventory};
 pub use lldp::parse_neighbours;
+pub use lldp_frames::parse_lldp_frames;
 pub use lsblk::{LSBLK_COLUMNS, Volume, parse_disks, parse_volumes};
 pub use model::{
     Cpu, Disk, Dmi, Firmware, Health, HealthStatus, INVENTORY_SCHEMA, InstallSummary, Inventory,
