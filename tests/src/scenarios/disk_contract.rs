@@ -216,7 +216,7 @@ fn machine(context: &Context, dir: &Path, twins: [&str; 2], cases: &[Case]) -> R
         kept.bytes.iter().try_for_each(|(offset, bytes)| disk.write_all_at(bytes, *offset))?;
         machine = machine.drive(Drive::disk(kept.id, path, kept.serial));
     }
-    for id in ["gpt", "readonly", "4k"] {
+    for id in ["gpt", "readonly", "sectors4k"] {
         make_disk(&file(id), DISK_MIB)?;
     }
     let table = "printf 'label: gpt\\nsize=100M\\n' | sfdisk -q \"$0\"";
@@ -227,7 +227,7 @@ fn machine(context: &Context, dir: &Path, twins: [&str; 2], cases: &[Case]) -> R
     machine = machine
         .drive(Drive::disk("gpt", file("gpt"), "MS-GPT"))
         .drive(read_only)
-        .drive(Drive::disk("4k", file("4k"), "MS-4K").sectors(4096))
+        .drive(Drive::disk("sectors4k", file("sectors4k"), "MS-4K").sectors(4096))
         .drive(Drive::disk("scratch", file("scratch"), "MS-SCRATCH").on(Bus::Sata))
         .drive(Drive::disk("testkit", file("testkit"), "MS-TESTKIT").on(Bus::Sata))
         .drive(Drive::cd("medium", &context.image.iso));
