@@ -4,6 +4,7 @@
 //! test run. A new one is a function here, a line in [`TARGETS`], a file in `fuzz_targets/`, a `[[bin]]` and a folder in `corpus/`.
 
 use installer::config_source::parse_kernel_args;
+use installer::console::{Script, ask_network_and_url};
 use installer::early_network::parse_early_network;
 use installer::inventory::{
     Ends, escape_json, inspect_tables, parse_blkid, parse_disks, parse_inventory, parse_lldp_frames,
@@ -18,6 +19,7 @@ use installer::preflight::collect::{
 };
 use installer::probe::{Heard, parse_frame, render_answer};
 use installer::record::parse_record;
+use installer::support::{Redactor, secrets_in_toml};
 use profiles::network::Network;
 use profiles::node::{SizeRange, matches_glob};
 use profiles::pins::Pins;
@@ -31,6 +33,8 @@ pub const TARGETS: &[Target] = &[
     ("cluster_file", cluster_file),
     ("secrets", secrets),
     ("pins", pins),
+    ("redaction", redaction),
+    ("typed_answers", typed_answers),
     ("size_range", size_range),
     ("glob", glob),
     ("kernel_args", kernel_args),
@@ -89,6 +93,33 @@ pub fn cluster_file(data: &[u8]) {
                 node
             );
         }
+    }
+}
+
+/// Texts of a support bundle: no known secret is left, and a second time there is nothing to take out. The first line is the secret.
+pub fn redaction(data: &[u8]) {
+    let text = text(data);
+    let secret = text.lines().next().unwrap_or_default().to_owned();
+    let redactor = Redactor::new(vec![profiles::secret::Secret::new(secret)]);
+    let (once, _) = redactor.redact(&text);
+    assert!(!redactor.finds_known(&once), "{once:?}");
+    assert_eq!(redactor.redact(&once).0, once);
+    assert!(secrets_in_toml(data).iter().all(|secret| !secret.expose().is_empty()));
+}
+
+/// Lines typed at the console: what comes out are kernel arguments that can be read, and nothing moves the cursor.
+pub fn typed_answers(data: &[u8]) {
+    const MACHINE: &str = include_str!("../../installer/tests/fixtures/inventory/eight-nics.json");
+    let inventory = parse_inventory(MACHINE).expect("a fixture");
+    let mut script =
+        Script { typed: text(data).lines().map(|line| Some(line.to_owned())).collect(), lines: Vec::new() };
+    let answers = ask_network_and_url(&mut script, &inventory);
+    assert!(script.lines.iter().all(|line| !line.chars().any(char::is_control)), "{:?}", script.lines);
+    if let Some(answers) = answers {
+        let args = parse_kernel_args(&answers.kernel_arguments()).expect("answers are arguments");
+        assert_eq!(args.config.is_some(), answers.url.is_some());
+        let network = parse_early_network(&answers.kernel_arguments()).expect("answers are arguments");
+        assert_eq!(network.is_some(), answers.network.is_some());
     }
 }
 

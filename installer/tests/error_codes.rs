@@ -26,11 +26,12 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Words in quotes that begin with `E_`.
+/// Words in quotes that begin with `E_`; what ends in `_` is the beginning of several.
 fn codes_in(text: &str) -> impl Iterator<Item = &str> {
     text.split('"').filter(|word| {
         word.strip_prefix("E_").is_some_and(|rest| {
             !rest.is_empty()
+                && !rest.ends_with('_')
                 && rest.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
         })
     })

@@ -3,7 +3,7 @@
 use super::Global;
 use crate::console::MachineScreen;
 use crate::exit::{ExitCode, Failure};
-use crate::install::{Options, Resume, run_install};
+use crate::install::{Options, Resume, run_attended, run_install};
 use crate::inventory::MEDIUM_MOUNT;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -14,6 +14,9 @@ pub struct Args {
     /// Never ask, obey the kernel's arguments, write to all consoles and reboot at the end.
     #[arg(long)]
     pub unattended: bool,
+    /// With --unattended: try again what may pass by itself, and after a stop stay at the consoles and take orders.
+    #[arg(long, requires = "unattended")]
+    pub console: bool,
     /// Cluster file to use instead of searching for one.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -55,8 +58,12 @@ pub fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
         no_reboot: args.no_reboot,
         medium: args.medium.clone(),
         yes: global.yes,
+        typed_arguments: String::new(),
         resume: if args.resume { Resume::Must } else { Resume::No },
     };
+    if args.console {
+        return Ok(run_attended(&options));
+    }
     let mut screen = if args.unattended { MachineScreen::with_consoles() } else { MachineScreen::stdout() };
     Ok(run_install(&options, &mut screen, &mut ask))
 }

@@ -93,4 +93,10 @@ pub(super) const CODES: &[CodeInfo] = &[
         cause: "a form of a secret that the redaction does not know; a bug of metalstrap",
         action: "report it with the name of the file given above, without the secret",
     },
+    CodeInfo {
+        code: "E_NETWORK_SETUP",
+        meaning: "The network that was entered at the console cannot be set up.",
+        cause: "no cable, a switch port that is closed or wants another VLAN, or no DHCP server",
+        action: "look at the port with i, then type c again with another port, VLAN or a static address",
+    },
 ];

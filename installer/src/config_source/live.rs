@@ -24,9 +24,23 @@ const WAIT_PAUSE: Duration = Duration::from_secs(1);
 const FETCH_RETRY: Retry = Retry { attempts: 7, first_pause: Duration::from_secs(1) };
 
 /// The machine: mounts volumes read-only, fetches over the network.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LiveWorld {
     waits: u32,
+    retry: Retry,
+}
+
+impl Default for LiveWorld {
+    fn default() -> Self {
+        Self { waits: 0, retry: FETCH_RETRY }
+    }
+}
+
+impl LiveWorld {
+    /// One that looks once and waits for nothing.
+    pub fn impatient() -> Self {
+        Self { waits: WAITS_MAX, retry: Retry { attempts: 1, ..FETCH_RETRY } }
+    }
 }
 
 impl LiveWorld {
@@ -57,7 +71,7 @@ impl World for LiveWorld {
     }
 
     fn fetch(&mut self, url: &str) -> Result<Option<Vec<u8>>, String> {
-        match http::get(url, CONFIG_MAX_BYTES, FETCH_RETRY) {
+        match http::get(url, CONFIG_MAX_BYTES, self.retry) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(HttpError::Status { status: 404 | 410, .. }) => Ok(None),
             Err(error) => Err(render_chain(&error)),

@@ -10,6 +10,12 @@ pub trait Lines {
     fn line(&mut self, text: &str);
 }
 
+impl<L: Lines + ?Sized> Lines for &mut L {
+    fn line(&mut self, text: &str) {
+        (**self).line(text);
+    }
+}
+
 /// Standard output, and in the live system every console of the machine.
 #[derive(Debug)]
 pub struct MachineScreen {

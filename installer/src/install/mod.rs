@@ -4,20 +4,24 @@
 
 mod keep;
 mod kept;
+mod machine;
 mod medium;
 mod outcome;
 mod reporter;
+mod session;
+mod typed_network;
 
 pub use medium::{Medium, read_medium};
 pub use outcome::{OUTCOME_PATH, OUTCOME_SCHEMA, Outcome};
 
 use crate::apply::{ApplyFailure, Sources, apply_plan, resume_plan};
-use crate::codes::advise;
+use crate::codes::{Retry, advise};
 use crate::config_source::{
-    FoundConfig, KernelArgs, LiveWorld, Mode, SECRETS_NAME, find_config, load_found, read_kernel_args,
+    FoundConfig, KernelArgs, LiveWorld, Mode, SECRETS_NAME, find_config, load_found, parse_kernel_args,
 };
 use crate::console::{
-    Lines, render_advice, render_handover, render_installed, render_refused, render_stopped, render_warning,
+    ConsoleOperator, Lines, render_advice, render_handover, render_installed, render_refused, render_stopped,
+    render_warning,
 };
 use crate::disks::{DiskOverrides, NodeDisks, TargetDisk, choose_disks};
 use crate::exit::ExitCode;
@@ -63,6 +67,8 @@ pub struct Options {
     pub yes: bool,
     /// Whether an unfinished install on the disk is carried on.
     pub resume: Resume,
+    /// Kernel arguments that were typed at the console; stronger than those of the kernel.
+    pub typed_arguments: String,
 }
 
 /// Whether an unfinished install on the disk is carried on.
@@ -103,51 +109,99 @@ impl Stop {
     }
 
     /// What was being done: a step of the plan, or one of those before there is a plan.
-    fn step(&self, before: Stage) -> String {
+    fn step(&self, before: &Stage) -> String {
         match self {
-            Self::Refused(_) => before.0.to_owned(),
+            Self::Refused(_) => before.doing.to_owned(),
             Self::Failed(failure) => format!("{} (phase {})", failure.step, failure.phase),
         }
     }
 }
 
 /// What an install is doing before there is a plan; a failure there names it.
-#[derive(Clone, Copy, Debug)]
-struct Stage(&'static str);
+#[derive(Debug)]
+struct Stage {
+    doing: &'static str,
+    /// What it goes by, once that is found.
+    config: Option<FoundConfig>,
+}
 
 impl Stage {
     /// The next thing begins: a gerund with its object.
     fn enter(&mut self, doing: &'static str) {
         tracing::debug!(doing, "install");
-        self.0 = doing;
+        self.doing = doing;
     }
 }
 
-/// Runs the install and says on the screen how it ended; the same stands in [`OUTCOME_PATH`].
+/// How one attempt ended.
+struct Ended {
+    outcome: Outcome,
+    /// Why it stopped; `None` when it came to its end.
+    refusal: Option<Refusal>,
+    /// What it went by, if that was found.
+    config: Option<FoundConfig>,
+}
+
+impl Ended {
+    /// Keeps the outcome in [`OUTCOME_PATH`].
+    fn keep<L: Lines + ?Sized>(&self, screen: &mut L) {
+        if let Err(error) = self.outcome.write() {
+            screen.line(&render_warning(&format!("the outcome could not be kept: {error:#}")));
+        }
+    }
+
+    /// Reboots or whatever else follows an attempt that came to its end.
+    fn end<L: Lines + ?Sized>(&self, no_reboot: bool, screen: &mut L) -> ExitCode {
+        match self.outcome.end(no_reboot) {
+            Ok(()) => self.outcome.exit(),
+            Err(error) => {
+                screen.line(&render_warning(&format!("{error:#}; start the machine again by hand")));
+                ExitCode::Environment
+            }
+        }
+    }
+}
+
+/// Runs the install once and says on the screen how it ended; the same stands in [`OUTCOME_PATH`].
 pub fn run_install(options: &Options, screen: &mut dyn Lines, ask: &mut dyn FnMut(&str) -> bool) -> ExitCode {
-    let mut stage = Stage("reading the kernel arguments");
-    let ended = install(options, screen, ask, &mut stage);
-    let outcome = match &ended {
-        Ok(outcome) => outcome.clone(),
-        Err(stop) => {
-            let (refusal, step) = (stop.refusal(), stop.step(stage));
-            let advice = advise(refusal.code, &refusal.message);
-            render_refused(&refusal).iter().for_each(|line| screen.line(line));
-            render_advice(&step, &advice).iter().for_each(|line| screen.line(line));
+    let ended = attempt(options, screen, ask, false);
+    ended.keep(screen);
+    match &ended.refusal {
+        Some(refusal) => {
             screen.line(&render_stopped(refusal.exit));
-            Outcome::refused(&refusal, step, advice)
+            refusal.exit
         }
+        None => ended.end(options.no_reboot, screen),
+    }
+}
+
+/// Runs the install at the consoles of the machine: tries again what may pass, and after a stop takes orders (0008).
+pub fn run_attended(options: &Options) -> ExitCode {
+    let mut work = machine::Installer::new(options.clone());
+    session::run(&mut work, &mut ConsoleOperator::open(), Retry::default())
+}
+
+/// One attempt. Says why it stopped, with everything but the last line; `touched` when an earlier one wrote to the disk.
+fn attempt<L: Lines + ?Sized>(
+    options: &Options,
+    mut screen: &mut L,
+    ask: &mut dyn FnMut(&str) -> bool,
+    touched: bool,
+) -> Ended {
+    let mut stage = Stage { doing: "reading the kernel arguments", config: None };
+    let stop = match install(options, &mut screen, ask, &mut stage) {
+        Ok(outcome) => return Ended { outcome, refusal: None, config: stage.config },
+        Err(stop) => stop,
     };
-    if let Err(error) = outcome.write() {
-        screen.line(&render_warning(&format!("the outcome could not be kept: {error:#}")));
+    let (mut refusal, step) = (stop.refusal(), stop.step(&stage));
+    if touched {
+        refusal.exit = ExitCode::DiskTouched;
     }
-    match ended.is_ok().then(|| outcome.end(options.no_reboot)) {
-        Some(Err(error)) => {
-            screen.line(&render_warning(&format!("{error:#}; start the machine again by hand")));
-            ExitCode::Environment
-        }
-        _ => outcome.exit(),
-    }
+    let advice = advise(refusal.code, &refusal.message);
+    render_refused(&refusal).iter().for_each(|line| screen.line(line));
+    render_advice(&step, &advice).iter().for_each(|line| screen.line(line));
+    let outcome = Outcome::refused(&refusal, step, advice);
+    Ended { outcome, refusal: Some(refusal), config: stage.config }
 }
 
 fn install(
@@ -165,7 +219,7 @@ fn install(
     stage.enter("looking at the machine");
     let inventory = collect_inventory()?;
     stage.enter("finding the cluster file and this node in it");
-    let (node, mut secrets, skips) = find_node(options, &args, &inventory, screen)?;
+    let (node, mut secrets, skips) = find_node(options, &args, &inventory, stage, screen)?;
     stage.enter("handing over to an installed system");
     if let Some(outcome) = hand_over(&args, &inventory, &node, screen)? {
         return Ok(outcome);
@@ -227,7 +281,8 @@ fn resumed_install(resume: Resume, disk: &TargetDisk) -> Result<Option<Uuid>, Re
 
 /// The kernel's arguments, with the command line's on top. Without `--unattended` the mode is always to install.
 fn merged_args(options: &Options) -> Result<KernelArgs, Refusal> {
-    let mut args = read_kernel_args(&SysRoot::new("/"))?;
+    let line = SysRoot::new("/").read_raw("/proc/cmdline").unwrap_or_default();
+    let mut args = parse_kernel_args(&format!("{line} {}", options.typed_arguments))?;
     if args.installed && options.unattended {
         let message = "this is an installed system; start the machine from a medium to install it";
         return Err(Refusal::new("E_INSTALLED_SYSTEM", ExitCode::Environment, message));
@@ -260,16 +315,18 @@ fn find_node(
     options: &Options,
     args: &KernelArgs,
     inventory: &Inventory,
+    stage: &mut Stage,
     screen: &mut dyn Lines,
 ) -> Result<(NodeConfig, NodeSecrets, Skips), Refusal> {
     let found = match &options.config {
         Some(path) => read_config(path)?,
         None => find_config(args, inventory, &mut LiveWorld::default())?,
     };
+    let found = &*stage.config.insert(found);
     let files: Vec<&[u8]> =
         std::iter::once(&found.cluster).chain(&found.secrets).map(Vec::as_slice).collect();
     note_unkept(keep::keep_secrets_of_files(&files).map_err(Into::into), screen);
-    let (cluster, diagnostics) = load_found(&found)?;
+    let (cluster, diagnostics) = load_found(found)?;
     diagnostics.iter().for_each(|d| screen.line(&render_warning(&d.to_string())));
     let identified = identify_node(&cluster.identities(), inventory, args.node.as_deref())?;
     let name = &identified.hostname;

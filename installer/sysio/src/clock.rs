@@ -24,6 +24,11 @@ pub fn boottime() -> io::Result<Duration> {
     read(ClockId::CLOCK_BOOTTIME)
 }
 
+/// Sleeps.
+pub fn pause(span: Duration) {
+    std::thread::sleep(span);
+}
+
 /// Time of day. May jump in both directions.
 ///
 /// # Errors

@@ -63,24 +63,7 @@ impl Consoles {
     /// `tty0` means "whichever terminal is shown"; it is replaced by `tty1`, so that no line comes twice.
     /// Consoles that cannot be opened are left out.
     pub fn open(root: &Path) -> Self {
-        let mut devices: Vec<PathBuf> = match active(root) {
-            Ok(devices) => devices,
-            Err(error) => {
-                tracing::debug!(%error, "the list of consoles cannot be read");
-                Vec::new()
-            }
-        };
-        let video = root.join("dev").join(VIDEO);
-        for device in &mut devices {
-            if device.ends_with("dev/tty0") {
-                device.clone_from(&video);
-            }
-        }
-        if !devices.contains(&video) {
-            devices.push(video);
-        }
-        devices.dedup();
-        let consoles = devices.into_iter().filter_map(|device| match open(&device) {
+        let consoles = devices(root).into_iter().filter_map(|device| match open(&device) {
             Ok(file) => Some(Console { device, file, misses: 0 }),
             Err(error) => {
                 tracing::debug!(device = %device.display(), %error, "a console cannot be opened");
@@ -104,6 +87,28 @@ impl Consoles {
         }
         self.consoles.retain(|console| console.misses < MISSES_MAX);
     }
+}
+
+/// The active consoles with the first virtual terminal, each once.
+pub(crate) fn devices(root: &Path) -> Vec<PathBuf> {
+    let mut devices: Vec<PathBuf> = match active(root) {
+        Ok(devices) => devices,
+        Err(error) => {
+            tracing::debug!(%error, "the list of consoles cannot be read");
+            Vec::new()
+        }
+    };
+    let video = root.join("dev").join(VIDEO);
+    for device in &mut devices {
+        if device.ends_with("dev/tty0") {
+            device.clone_from(&video);
+        }
+    }
+    if !devices.contains(&video) {
+        devices.push(video);
+    }
+    devices.dedup();
+    devices
 }
 
 fn open(device: &Path) -> io::Result<File> {

@@ -23,4 +23,5 @@ pub mod power;
 pub mod probe;
 pub mod sntp;
 pub mod sysfs;
+pub mod typed;
 pub mod units;
