@@ -43,13 +43,6 @@ impl LiveWorld {
     }
 }
 
-impl LiveWorld {
-    /// Looks once, and waits for no volume to appear.
-    pub fn impatient() -> Self {
-        Self { waits: WAITS_MAX }
-    }
-}
-
 impl World for LiveWorld {
     fn volumes(&mut self) -> Result<Vec<Volume>, String> {
         let output = Cmd::new("lsblk").args(["--json", "--bytes", "--output", LSBLK_COLUMNS]).run();
