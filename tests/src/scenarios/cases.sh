@@ -2,6 +2,7 @@
 # Runs in the live system of a test image; the cases follow below this text. Prints `CASE NAME | …` and `CASE NAME exit N`.
 export ARTIFACTS=/usr/share/metalstrap/artifacts LIVE=/run/metalstrap/medium/live
 count=0 undo=''
+udevadm settle --timeout=300
 mkdir -p /run/cases
 mount -t tmpfs -o size=200m tmpfs /run/cases
 dd if=/dev/zero of=/dev/disk/by-label/SCRATCH bs=512 count=1 seek=2048 conv=notrunc,fsync 2>/dev/null
