@@ -71,7 +71,12 @@ pub fn collect_node(root: &Path, node: &NodeConfig) -> ReportedNode {
         hostname: node.hostname.clone(),
         role: node.role.role().to_string(),
         cluster: node.cluster.name.clone(),
-        addresses: node.interfaces.iter().map(|i| i.address.addr().to_string()).collect(),
+        addresses: node
+            .interfaces
+            .iter()
+            .flat_map(|i| i.addresses())
+            .map(|address| address.to_string())
+            .collect(),
         kernel: line("proc/sys/kernel/osrelease"),
         k3s: node.kubernetes.as_ref().and_then(|_| image.as_ref()?.k3s.clone()),
         k3s_double: image.as_ref().is_some_and(|image| image.double),

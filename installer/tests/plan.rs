@@ -11,6 +11,7 @@ use installer::plan::layout::MIB;
 use installer::plan::{
     Nic, PlanError, PlanInput, Planned, PlannedDisk, Step, machine_nics, plan_install, secrets,
 };
+use profiles::network::{LinkKind, NicMatch};
 use profiles::node::{NodeConfig, NodeSecrets};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use std::path::Path;
@@ -153,6 +154,9 @@ fn refusals_say_exactly_what_is_wrong() {
     );
     let mut any_mac = node.clone();
     any_mac.interfaces[0].mac = None;
+    for link in any_mac.network.links_mut() {
+        link.kind = LinkKind::Physical { nic: NicMatch::Only };
+    }
     let two = [common::nics().remove(0), other];
     assert_eq!(
         refusal(try_plan(&any_mac, &two, 1 << 40, 512)),
@@ -160,7 +164,10 @@ fn refusals_say_exactly_what_is_wrong() {
          eth0 52:54:00:00:00:11 (link up)\n  eth9 52:54:00:00:00:99 (no link)"
     );
     let planned = try_plan(&any_mac, &common::nics(), 1 << 40, 512).unwrap();
-    assert_eq!(planned.plan.node.interfaces, ["cluster0 52:54:00:00:00:11 10.0.0.11/22"]);
+    assert_eq!(
+        planned.plan.node.interfaces,
+        ["cluster0: card 52:54:00:00:00:11, 10.0.0.11/22, gateway 10.0.0.1, DNS 10.0.0.1"]
+    );
 }
 
 proptest! {

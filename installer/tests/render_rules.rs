@@ -210,13 +210,14 @@ fn what_would_change_the_meaning_of_a_file_is_refused() {
     type Edit = fn(&mut NodeConfig);
     let control = "it has a control character";
     let strange = "it has a character that does not belong there";
-    let edits: [(Edit, &str, &str); 8] = [
+    let edits: [(Edit, &str, &str); 9] = [
         (|n| n.cluster.ntp_servers = vec!["a\nallow all".to_owned()], "ntp server", strange),
         (|n| n.cluster.ntp_servers = vec!["a iburst".to_owned()], "ntp server", strange),
         (|n| n.cluster.domain = "a b".to_owned(), "domain", strange),
         (|n| n.cluster.ssh_authorized_keys = vec!["k\nk2".to_owned()], "SSH public key", control),
         (|n| n.kernel_modules = vec!["a/b".to_owned()], "kernel module", strange),
         (|n| n.interfaces[0].name = "a\"b".to_owned(), "interface name", strange),
+        (|n| n.network.links_mut().for_each(|link| link.name = "a\nb".to_owned()), "interface name", strange),
         (|n| n.peers[0].hostname = "a b".to_owned(), "host name", strange),
         (|n| n.kubernetes.as_mut().unwrap().taints = vec!["a\tb".to_owned()], "node taint", control),
     ];

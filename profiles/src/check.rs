@@ -262,7 +262,7 @@ pub(crate) fn words(schema: &Value) -> Option<Vec<&str>> {
 }
 
 /// The nearest known word, if any is near enough.
-fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<String> {
+pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<String> {
     if word.len() > SPELLING_BYTES_MAX {
         return None;
     }

@@ -2,10 +2,11 @@
 //!
 //! A pattern is for editors; the `check` function decides.
 
+use crate::network::NAME_BYTES_MAX;
 use crate::node::MacAddr;
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use schemars::{Schema, SchemaGenerator, json_schema};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// One string format.
 pub(crate) struct Format {
@@ -72,6 +73,48 @@ formats! {
         check: |text| text.parse::<Ipv4Net>().is_ok(),
         secret: false,
     }
+    ipv6 IPV6 {
+        name: "ipv6",
+        expects: "an IPv6 address (as in fd00::11)",
+        pattern: "^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*$",
+        check: |text| text.parse::<Ipv6Addr>().is_ok(),
+        secret: false,
+    }
+    ipv6_cidr IPV6_CIDR {
+        name: "ipv6-cidr",
+        expects: "an IPv6 range with prefix length (as in fd00:10::/64)",
+        pattern: "^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*/(12[0-8]|1[01][0-9]|[1-9]?[0-9])$",
+        check: |text| text.parse::<Ipv6Net>().is_ok(),
+        secret: false,
+    }
+    ip IP {
+        name: "ip",
+        expects: "an IPv4 or IPv6 address (as in 10.0.0.11 or fd00::11)",
+        pattern: "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(\\.(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$",
+        check: |text| text.parse::<IpAddr>().is_ok(),
+        secret: false,
+    }
+    cidr CIDR {
+        name: "cidr",
+        expects: "a range or an address with prefix length (as in 10.0.0.0/22 or fd00:10::/64)",
+        pattern: "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(\\.(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}/(3[0-2]|[12]?[0-9])|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))$",
+        check: |text| text.parse::<IpNet>().is_ok(),
+        secret: false,
+    }
+    interface_name INTERFACE_NAME {
+        name: "interface-name",
+        expects: "the name of a network interface (1 to 15 of letters, digits, ., - and _, a letter or digit first)",
+        pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$",
+        check: is_link_word,
+        secret: false,
+    }
+    member MEMBER {
+        name: "member",
+        expects: "a MAC address (as in 52:54:00:12:34:56) or the name of another interface of this node",
+        pattern: "^([0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}|[A-Za-z0-9][A-Za-z0-9._-]{0,14})$",
+        check: |text| text.parse::<MacAddr>().is_ok() || is_link_word(text),
+        secret: false,
+    }
     ipv4_range IPV4_RANGE {
         name: "ipv4-range",
         expects: "a range of IPv4 addresses (as in 10.0.3.100-10.0.3.200)",
@@ -102,9 +145,9 @@ formats! {
     }
     host HOST {
         name: "host",
-        expects: "a DNS name or an IPv4 address",
-        pattern: "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$",
-        check: |text| text.parse::<Ipv4Addr>().is_ok() || is_dns_name(text),
+        expects: "a DNS name or an IPv4 or IPv6 address",
+        pattern: "^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$",
+        check: |text| text.parse::<IpAddr>().is_ok() || is_dns_name(text),
         secret: false,
     }
     timezone TIMEZONE {
@@ -290,12 +333,15 @@ macro_rules! lists {
 }
 
 lists! {
+    cidr_list cidr;
     host_list host;
+    ip_list ip;
     ipv4_list ipv4;
     ipv4_cidr_list ipv4_cidr;
     ipv4_range_list ipv4_range;
     kernel_module_list kernel_module;
     kubelet_arg_list kubelet_arg;
+    member_list member;
     ssh_key_list ssh_key;
     taint_list taint;
 }
@@ -304,6 +350,11 @@ lists! {
 fn is_word(text: &str, more: fn(u8) -> bool) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || more(b))
+}
+
+/// The signs and the length of the name of an interface; which of these names mean something else is for a rule.
+fn is_link_word(text: &str) -> bool {
+    text.len() <= NAME_BYTES_MAX && is_word(text, |b| b"._-".contains(&b))
 }
 
 fn is_sha256(text: &str) -> bool {

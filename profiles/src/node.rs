@@ -5,12 +5,13 @@
 
 pub use crate::disk::{DataDisk, DiskKind, DiskSelector, DiskTransport, SizeRange, matches_glob};
 use crate::firewall::FirewallFacts;
+use crate::network::Network;
 use crate::secret::Secret;
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// Schema id of a serialised [`NodeConfig`].
@@ -30,8 +31,11 @@ pub struct NodeConfig {
     pub role: RoleConfig,
     /// How the machine is recognised.
     pub identity: Identity,
-    /// Interfaces in the order of the cluster file; the first one on the cluster network is the node's own leg.
+    /// The legs in the cluster network and the DMZ, in the order of the cluster file: what the services and the firewall of the node need to
+    /// know of its network.
     pub interfaces: Vec<Interface>,
+    /// All links, those below the legs and those in other networks too: what makes the network.
+    pub network: Network,
     /// Which disk may be taken.
     pub disk: DiskSelector,
     /// Further disks, in the order of the cluster file.
@@ -97,6 +101,9 @@ pub struct ClusterFacts {
     pub cluster_network: Ipv4Net,
     /// DMZ network, if the cluster has one.
     pub dmz_network: Option<Ipv4Net>,
+    /// The same over IPv6, as far as the cluster speaks it.
+    #[serde(default, skip_serializing_if = "Ipv6Facts::is_default")]
+    pub ipv6: Ipv6Facts,
     /// NodePorts of the ingress (HTTP and HTTPS of every DMZ proxy), sorted, each once; empty without a DMZ proxy. The
     /// firewall of a worker opens these, for the DMZ proxies, and no other NodePort.
     pub ingress_node_ports: Vec<u16>,
@@ -111,6 +118,40 @@ pub struct ClusterFacts {
     /// What the operator says about the firewall and the parts of the cluster that need ports.
     #[serde(default, skip_serializing_if = "FirewallFacts::is_default")]
     pub firewall: FirewallFacts,
+}
+
+/// What the cluster has of IPv6, beside IPv4.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ipv6Facts {
+    /// Cluster network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_network: Option<Ipv6Net>,
+    /// DMZ network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dmz_network: Option<Ipv6Net>,
+    /// Pods and services, when they have both families.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesIpv6>,
+}
+
+impl Ipv6Facts {
+    /// True when the cluster speaks IPv4 only.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// IPv6 ranges of Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KubernetesIpv6 {
+    /// Pod range.
+    pub pod_cidr: Ipv6Net,
+    /// Service range.
+    pub service_cidr: Ipv6Net,
+    /// Address of the cluster DNS service, inside the service range.
+    pub cluster_dns: Ipv6Addr,
 }
 
 /// Container network provider.
@@ -248,24 +289,44 @@ pub enum Zone {
     Dmz,
 }
 
-/// One network interface of the node.
+/// One leg of the node: the link that carries its addresses in a zone, whatever is below it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interface {
-    /// Name the interface gets on the installed node (pinned by `.link`): `cluster0`, `dmz0`.
+    /// Name of the link on the installed node, such as `cluster0`, `dmz0`, `bond0.20`.
     pub name: String,
     /// Zone it stands in.
     pub zone: Zone,
-    /// Permanent MAC; `None` means: the only Ethernet interface of the machine (the plan puts the MAC in).
+    /// The MAC it shows: that of the first card below it; `None` means: the only card of the machine (the plan puts the MAC in).
     pub mac: Option<MacAddr>,
     /// Address with the prefix length of its network.
     pub address: Ipv4Net,
+    /// IPv6 address with the prefix length of its network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address6: Option<Ipv6Net>,
     /// Default gateway; at most one interface has one.
     pub gateway: Option<Ipv4Addr>,
+    /// Default gateway for IPv6; at most one interface has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway6: Option<Ipv6Addr>,
     /// DNS servers.
-    pub dns: Vec<Ipv4Addr>,
+    pub dns: Vec<IpAddr>,
     /// MTU in bytes; `None` leaves the driver's default.
     pub mtu_bytes: Option<u16>,
+}
+
+impl Interface {
+    /// Its addresses, without prefix length.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let six = self.address6.map(|address| IpAddr::from(address.addr()));
+        [IpAddr::from(self.address.addr())].into_iter().chain(six)
+    }
+
+    /// Its default gateways.
+    pub fn gateways(&self) -> impl Iterator<Item = IpAddr> {
+        let (four, six) = (self.gateway.map(IpAddr::from), self.gateway6.map(IpAddr::from));
+        four.into_iter().chain(six)
+    }
 }
 
 /// How a machine is recognised as this node. Any one of them is enough; two nodes never share one.
@@ -322,6 +383,12 @@ pub struct Peer {
     pub cluster_address: Ipv4Addr,
     /// Address in the DMZ.
     pub dmz_address: Option<Ipv4Addr>,
+    /// IPv6 address on the cluster network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_address6: Option<Ipv6Addr>,
+    /// IPv6 address in the DMZ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dmz_address6: Option<Ipv6Addr>,
 }
 
 /// The secrets one node is given: already cut down to what its role may hold.

@@ -121,7 +121,7 @@ pub fn render_cluster_file_page() -> String {
 }
 
 /// The tables of the cluster file in the order of the page, each with its type.
-const SECTIONS: [(&str, &str); 18] = [
+const SECTIONS: [(&str, &str); 19] = [
     ("`[cluster]`", "ClusterTable"),
     ("`[networks]`", "NetworksTable"),
     ("`[networks.cluster]`", "ClusterNetwork"),
@@ -138,6 +138,7 @@ const SECTIONS: [(&str, &str); 18] = [
     ("`[profiles.master]`, `[profiles.worker]`, `[profiles.proxy]`", "ProfileV1"),
     ("`[[nodes]]`", "NodeEntry"),
     ("`interfaces` of a node", "InterfaceEntry"),
+    ("`routes` of an interface", "RouteEntry"),
     ("`disk` of a node", "DiskTable"),
     ("`data_disks` of a node", "DataDiskEntry"),
 ];

@@ -7,7 +7,7 @@ use ipnet::{Ipv4Net, Ipv4Subnets};
 use profiles::firewall::PortSpec;
 use profiles::node::NodeConfig;
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 const DNS_PORT: u16 = 53;
 const NTP_PORT: u16 = 123;
@@ -99,8 +99,13 @@ fn destinations(node: &NodeConfig, kind: NodeKind, flow: &Flow, own: Ipv4Addr) -
 
 fn names_and_time(node: &NodeConfig) -> Vec<Egress> {
     let mut list = vec![];
-    let dns: BTreeSet<Ipv4Net> =
-        node.interfaces.iter().flat_map(|leg| &leg.dns).copied().map(Ipv4Net::from).collect();
+    let dns = node.interfaces.iter().flat_map(|leg| &leg.dns);
+    let dns: BTreeSet<Ipv4Net> = dns
+        .filter_map(|dns| match dns {
+            IpAddr::V4(dns) => Some(Ipv4Net::from(*dns)),
+            IpAddr::V6(_) => None,
+        })
+        .collect();
     let both = Service::Ports(vec![PortSpec::tcp(DNS_PORT), PortSpec::udp(DNS_PORT)]);
     add(&mut list, "dns", dns.into_iter().collect(), both, "names, from the servers of the cluster file");
     // A server known by name only, or Debian's pool, can be anywhere.

@@ -29,6 +29,7 @@ use ids::InstallIds;
 use image::{Artifacts, ImageInfo};
 use layout::{Layout, LayoutError};
 use model::{PLAN_SCHEMA, PlannedImage, PlannedNode};
+use profiles::network::{LinkKind, NicMatch};
 use profiles::node::{NodeConfig, NodeSecrets, Role};
 use sha2::{Digest, Sha256};
 
@@ -243,21 +244,21 @@ fn image_warnings(input: &PlanInput<'_>) -> Vec<String> {
     warnings
 }
 
+/// The node with its network in words, the cards that the cluster file does not name by the MACs chosen for them.
 fn planned_node(node: &NodeConfig, context: &RenderContext) -> PlannedNode {
-    let mac = |i: &profiles::node::Interface| i.mac.or_else(|| context.chosen_macs.get(&i.name).copied());
+    let mut network = node.network.clone();
+    for link in network.links_mut() {
+        let chosen = context.chosen_macs.get(&link.name).copied();
+        if let (LinkKind::Physical { nic: nic @ NicMatch::Only }, Some(mac)) = (&mut link.kind, chosen) {
+            *nic = NicMatch::Mac(mac);
+        }
+    }
     PlannedNode {
         cluster: node.cluster.name.clone(),
         hostname: node.hostname.clone(),
         role: node.role.role().to_string(),
         address: node.cluster_interface().map(|i| i.address.to_string()),
-        interfaces: node
-            .interfaces
-            .iter()
-            .map(|i| {
-                let mac = mac(i).map_or_else(|| "any".to_owned(), |m| m.to_string());
-                format!("{} {mac} {}", i.name, i.address)
-            })
-            .collect(),
+        interfaces: network.in_words(),
     }
 }
 

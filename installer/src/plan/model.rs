@@ -65,7 +65,7 @@ pub struct PlannedNode {
     pub role: String,
     /// Address on the cluster network.
     pub address: Option<String>,
-    /// Interfaces: `name mac address`.
+    /// Its network in words, one line for each link.
     pub interfaces: Vec<String>,
 }
 

@@ -4,6 +4,7 @@ use super::ask::ask_leg;
 use super::questions::{LegQuestions, questions_of};
 use super::talk::{Us, Wire};
 use super::{Carrier, LegFindings, MtuAnswer};
+use profiles::network::LinkKind;
 use profiles::node::{MacAddr, NodeConfig};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -75,7 +76,13 @@ pub fn look(node: &NodeConfig, chosen: &BTreeMap<String, MacAddr>, may_change: b
                 let machine = &machine;
                 let mac = node.interfaces.iter().find(|i| i.name == questions.leg).and_then(|i| i.mac);
                 let mac = mac.or_else(|| chosen.get(&questions.leg).copied());
-                let thread = scope.spawn(move || look_at_leg(questions, machine, mac, may_change));
+                let thread = scope.spawn(move || {
+                    if is_card(node, &questions.leg) {
+                        look_at_leg(questions, machine, mac, may_change)
+                    } else {
+                        not_looked(questions, STACKED)
+                    }
+                });
                 (questions, thread)
             })
             .collect();
@@ -85,6 +92,13 @@ pub fn look(node: &NodeConfig, chosen: &BTreeMap<String, MacAddr>, may_change: b
         });
         joined.collect()
     })
+}
+
+/// A card alone says nothing about a leg that is a VLAN or a bond: its frames are tagged, or leave by another card.
+const STACKED: &str = "it stands on a bond, a bridge or a VLAN, which this system has not made";
+
+fn is_card(node: &NodeConfig, leg: &str) -> bool {
+    node.network.link(leg).is_none_or(|link| matches!(link.kind, LinkKind::Physical { .. }))
 }
 
 fn not_looked(questions: &LegQuestions, why: &str) -> LegFindings {

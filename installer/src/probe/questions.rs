@@ -87,9 +87,9 @@ fn leg_questions(interface: &Interface, is_cluster: bool, watched: Vec<Watched>)
     LegQuestions {
         leg: interface.name.clone(),
         is_cluster: is_cluster && interface.zone == Zone::Cluster,
-        own: vec![IpNet::V4(interface.address)],
-        gateways: interface.gateway.into_iter().map(IpAddr::V4).collect(),
-        dns: interface.dns.iter().copied().map(IpAddr::V4).collect(),
+        own: [IpNet::V4(interface.address)].into_iter().chain(interface.address6.map(IpNet::V6)).collect(),
+        gateways: interface.gateways().collect(),
+        dns: interface.dns.clone(),
         mtu_bytes: interface.mtu_bytes.unwrap_or(DEFAULT_MTU_BYTES),
         watched,
     }

@@ -117,10 +117,10 @@ fn healthy(node: &NodeConfig) -> Segment {
             segment.echo.insert(gateway.into());
         }
         for server in &interface.dns {
-            if Some(*server) != interface.gateway {
-                segment.has.push(((*server).into(), mac(253)));
+            if interface.gateways().all(|gateway| gateway != *server) {
+                segment.has.push((*server, mac(253)));
             }
-            segment.dns.insert((*server).into(), 0);
+            segment.dns.insert(*server, 0);
         }
     }
     segment

@@ -5,7 +5,7 @@ use super::error::RenderError;
 use super::output::Output;
 use super::text::{HEADER, dns_name};
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// The resolver configuration, also handed to the kubelet (`resolv-conf`), so that k3s never falls back to a public
 /// server when this one holds only loopback addresses.
@@ -29,6 +29,9 @@ fn hosts(input: &Input<'_>) -> Result<String, RenderError> {
     for peer in &input.node.peers {
         let name = dns_name("host name", &peer.hostname)?;
         text.push_str(&format!("{} {name}.{domain} {name}\n", peer.cluster_address));
+        if let Some(address) = peer.cluster_address6 {
+            text.push_str(&format!("{address} {name}.{domain} {name}\n"));
+        }
     }
     let initial = input.node.initial_master().map(|m| m.cluster_address);
     let names: Vec<&str> = api_names(input)?;
@@ -46,7 +49,7 @@ fn api_names<'a>(input: &Input<'a>) -> Result<Vec<&'a str>, RenderError> {
 
 fn resolv_conf(input: &Input<'_>) -> Result<String, RenderError> {
     let mut text = format!("{HEADER}search {}\n", dns_name("domain", &input.node.cluster.domain)?);
-    let mut seen: BTreeSet<Ipv4Addr> = BTreeSet::new();
+    let mut seen: BTreeSet<IpAddr> = BTreeSet::new();
     for server in input.node.interfaces.iter().flat_map(|i| &i.dns).filter(|dns| seen.insert(**dns)) {
         text.push_str(&format!("nameserver {server}\n"));
     }

@@ -10,6 +10,7 @@ use profiles::node::{Cni, KubernetesConfig, NodeConfig, Peer, ProxyPlacement, Ro
 use profiles::secret::Secret;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::net::Ipv4Addr;
 
 /// k3s' configuration file.
@@ -31,7 +32,7 @@ struct NodeKeys<'a> {
     server: Option<String>,
     token_file: &'static str,
     node_name: &'a str,
-    node_ip: Ipv4Addr,
+    node_ip: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     flannel_iface: Option<&'a str>,
     resolv_conf: &'static str,
@@ -56,8 +57,10 @@ struct ServerKeys<'a> {
     tls_san: Vec<String>,
     cluster_cidr: String,
     service_cidr: String,
-    cluster_dns: Ipv4Addr,
+    cluster_dns: String,
     flannel_backend: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    flannel_ipv6_masq: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     disable_network_policy: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -114,6 +117,7 @@ fn master(
         output.secret_file(AGENT_TOKEN, &bare_password(token));
     }
     let facts = &input.node.cluster;
+    let six = facts.ipv6.kubernetes.as_ref();
     let file = MasterFile {
         node: node_keys(input, kubernetes, server, SERVER_TOKEN)?,
         server: ServerKeys {
@@ -121,14 +125,16 @@ fn master(
             agent_token_file: agent_token.map(|_| AGENT_TOKEN),
             advertise_address: input.cluster_interface()?.address.addr(),
             tls_san: tls_san(input.node)?,
-            cluster_cidr: facts.pod_cidr.to_string(),
-            service_cidr: facts.service_cidr.to_string(),
-            cluster_dns: facts.cluster_dns,
+            cluster_cidr: both(facts.pod_cidr, six.map(|six| six.pod_cidr)),
+            service_cidr: both(facts.service_cidr, six.map(|six| six.service_cidr)),
+            cluster_dns: both(facts.cluster_dns, six.map(|six| six.cluster_dns)),
             flannel_backend: match facts.cni {
                 Cni::FlannelVxlan => "vxlan",
                 Cni::FlannelWireguard => "wireguard-native",
                 Cni::CalicoVxlan | Cni::CalicoBgp | Cni::CiliumVxlan | Cni::CiliumWireguard => "none",
             },
+            // Pod ranges are private to the cluster: nobody outside knows the way back to them.
+            flannel_ipv6_masq: six.is_some(),
             // The container network has its own.
             disable_network_policy: !facts.cni.is_flannel(),
             disable_kube_proxy: facts.cni.is_cilium(),
@@ -139,6 +145,11 @@ fn master(
         },
     };
     encode(&file)
+}
+
+/// One value, or one of each family as k3s wants them: IPv4 first, which makes it the first family of services and pods.
+fn both(four: impl Display, six: Option<impl Display>) -> String {
+    six.map_or_else(|| four.to_string(), |six| format!("{four},{six}"))
 }
 
 /// The password inside a secure agent token (`K10<CA hash>::node:<password>`), or the token itself when it is one. A
@@ -167,11 +178,13 @@ fn node_keys<'a>(
     token_file: &'static str,
 ) -> Result<NodeKeys<'a>, RenderError> {
     let interface = input.cluster_interface()?;
+    let pods6 = input.node.cluster.ipv6.kubernetes.as_ref();
     Ok(NodeKeys {
         server,
         token_file,
         node_name: dns_name("host name", &input.node.hostname)?,
-        node_ip: interface.address.addr(),
+        // Of the families the pods have, no more and no less: k3s refuses anything else.
+        node_ip: both(interface.address.addr(), pods6.and(interface.address6).map(|six| six.addr())),
         flannel_iface: input
             .node
             .cluster
@@ -218,6 +231,8 @@ fn tls_san(node: &NodeConfig) -> Result<Vec<String>, RenderError> {
         .chain(node.peers_with(Role::Proxy).filter(internal).map(|p| p.cluster_address))
         .chain(node.peers_with(Role::Master).map(|p| p.cluster_address));
     let mut names: Vec<String> = addresses.map(|a| a.to_string()).collect();
+    let six = node.peers_with(Role::Master).filter_map(|p| p.cluster_address6);
+    names.extend(six.map(|a| a.to_string()));
     for name in &facts.api_names {
         names.push(line("API name", name)?.to_owned());
     }

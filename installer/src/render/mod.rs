@@ -16,7 +16,7 @@ pub mod k3s_keys;
 mod k3s_unit;
 mod keepalived;
 mod kube_vip;
-mod networkd;
+pub mod networkd;
 mod output;
 mod ssh;
 mod sysctl;
@@ -29,6 +29,7 @@ pub use output::{Contents, RenderedDirectory, RenderedFile, RenderedLink, Render
 pub(crate) use text::interface_name;
 
 use output::Output;
+use profiles::network::{LinkKind, NicMatch};
 use profiles::node::{Interface, MacAddr, NodeConfig, NodeSecrets};
 use std::collections::BTreeMap;
 
@@ -38,7 +39,7 @@ pub const KUBE_VIP_IMAGE: &str = "ghcr.io/kube-vip/kube-vip:v0.8.7";
 /// Facts that only the machine or the caller knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderContext {
-    /// MAC chosen for each interface (by name) that has none in the node config.
+    /// MAC chosen for each card (by the name of its link) that has none in the node config.
     pub chosen_macs: BTreeMap<String, MacAddr>,
     /// The data disks of the node.
     pub data_mounts: Vec<DataMount>,
@@ -62,7 +63,7 @@ impl Default for RenderContext {
 
 /// What each renderer reads.
 struct Input<'a> {
-    /// The node, every interface with a MAC.
+    /// The node, every card with a MAC.
     node: &'a NodeConfig,
     secrets: &'a NodeSecrets,
     context: &'a RenderContext,
@@ -118,15 +119,18 @@ pub fn render_node(
     output.finish()
 }
 
-/// The node config with a MAC for each interface; also what `node.json` says, so that a re-apply gives the same files.
+/// The node config with a MAC for each card; also what `node.json` says, so that a re-apply gives the same files.
 fn with_chosen_macs(node: &NodeConfig, context: &RenderContext) -> Result<NodeConfig, RenderError> {
     let mut node = node.clone();
-    for interface in &mut node.interfaces {
-        if interface.mac.is_none() {
-            let mac = context.chosen_macs.get(&interface.name);
-            let missing = || RenderError::NoMac { interface: interface.name.clone() };
-            interface.mac = Some(*mac.ok_or_else(missing)?);
+    for link in node.network.links_mut() {
+        if let LinkKind::Physical { nic: nic @ NicMatch::Only } = &mut link.kind {
+            let mac = context.chosen_macs.get(&link.name);
+            let missing = || RenderError::NoMac { interface: link.name.clone() };
+            *nic = NicMatch::Mac(*mac.ok_or_else(missing)?);
         }
+    }
+    for interface in &mut node.interfaces {
+        interface.mac = interface.mac.or_else(|| node.network.mac_of(&interface.name));
     }
     Ok(node)
 }

@@ -48,7 +48,7 @@ pub(crate) fn interface_name(value: &str) -> Result<&str, RenderError> {
     if value.len() > 15 {
         return Err(RenderError::Value { field: "interface name", reason: "it is longer than 15 bytes" });
     }
-    word("interface name", value, "-_")
+    word("interface name", value, "-_.")
 }
 
 /// A systemd file (`.network`, `.link`, `.service`, `.conf`): sections with `key=value`.

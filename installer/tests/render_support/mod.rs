@@ -8,10 +8,12 @@
 )]
 
 use installer::render::{RenderContext, RenderedNode, render_node};
+use ipnet::IpNet;
 use profiles::firewall::FirewallFacts;
+use profiles::network::{Link, LinkKind, Network, NicMatch};
 use profiles::node::{
-    ClusterFacts, Cni, DiskSelector, Identity, Interface, KubernetesConfig, NODE_CONFIG_SCHEMA, NodeConfig,
-    NodeSecrets, Peer, ProxyConfig, ProxyPlacement, Requirements, Role, RoleConfig, Vrrp, Zone,
+    ClusterFacts, Cni, DiskSelector, Identity, Interface, Ipv6Facts, KubernetesConfig, NODE_CONFIG_SCHEMA,
+    NodeConfig, NodeSecrets, Peer, ProxyConfig, ProxyPlacement, Requirements, Role, RoleConfig, Vrrp, Zone,
 };
 use profiles::secret::Secret;
 use std::collections::BTreeMap;
@@ -66,6 +68,8 @@ fn peer(hostname: &str, role: Role, last: u8) -> Peer {
         placement,
         cluster_address: Ipv4Addr::new(10, 0, 0, last),
         dmz_address,
+        cluster_address6: None,
+        dmz_address6: None,
     }
 }
 
@@ -97,6 +101,7 @@ pub fn ha(hostname: &str) -> NodeConfig {
         cni: Cni::FlannelVxlan,
         cluster_network: "10.0.0.0/22".parse().unwrap(),
         dmz_network: Some("192.168.1.0/24".parse().unwrap()),
+        ipv6: Ipv6Facts::default(),
         ingress_node_ports: vec![30080, 30443],
         admin_sources: vec!["10.0.2.0/24".parse().unwrap(), "10.0.2.16/28".parse().unwrap()],
         ssh_authorized_keys: vec![
@@ -118,8 +123,10 @@ fn interfaces(own: &Peer) -> Vec<Interface> {
         zone,
         mac: Some(format!("52:54:00:00:{kind:02x}:{last:02x}").parse().unwrap()),
         address: address.parse().unwrap(),
+        address6: None,
         gateway: None,
-        dns: vec![Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)],
+        gateway6: None,
+        dns: vec![Ipv4Addr::new(10, 0, 0, 1).into(), Ipv4Addr::new(10, 0, 0, 2).into()],
         mtu_bytes: None,
     };
     let mut cluster = leg("cluster0", Zone::Cluster, 1, format!("10.0.0.{last}/22"));
@@ -140,6 +147,7 @@ pub fn single() -> NodeConfig {
     config.hostname = "solo".to_owned();
     config.peers[0].hostname = "solo".to_owned();
     config.interfaces[0].mac = None;
+    config.network = cards(&config.interfaces, "alpha.lan");
     config.identity = Identity::default();
     let facts = &mut config.cluster;
     facts.api_vip = None;
@@ -184,7 +192,6 @@ fn node(cluster: ClusterFacts, peers: Vec<Peer>, own: Peer, interfaces: Vec<Inte
     NodeConfig {
         data_disks: vec![],
         schema: NODE_CONFIG_SCHEMA.to_owned(),
-        cluster,
         hostname: own.hostname,
         role,
         identity: Identity {
@@ -192,6 +199,7 @@ fn node(cluster: ClusterFacts, peers: Vec<Peer>, own: Peer, interfaces: Vec<Inte
             serial: None,
             uuid: None,
         },
+        network: cards(&interfaces, &cluster.domain),
         interfaces,
         disk: DiskSelector::default(),
         requirements: Requirements { memory_min_mib: 2048, disk_min_mib: 20480 },
@@ -202,7 +210,23 @@ fn node(cluster: ClusterFacts, peers: Vec<Peer>, own: Peer, interfaces: Vec<Inte
         )]),
         kubernetes,
         peers,
+        cluster,
     }
+}
+
+/// The network of a node whose legs are plain cards.
+pub fn cards(interfaces: &[Interface], domain: &str) -> Network {
+    let link = |leg: &Interface| {
+        let nic = leg.mac.map_or(NicMatch::Only, NicMatch::Mac);
+        let mut link = Link::new(leg.name.clone(), LinkKind::Physical { nic });
+        link.addresses =
+            [IpNet::from(leg.address)].into_iter().chain(leg.address6.map(IpNet::from)).collect();
+        (link.gateway, link.gateway6) = (leg.gateway, leg.gateway6);
+        (link.dns, link.domains) = (leg.dns.clone(), vec![domain.to_owned()]);
+        link.mtu_bytes = leg.mtu_bytes;
+        link
+    };
+    Network::new(interfaces.iter().map(link).collect()).unwrap()
 }
 
 /// Runs a command to its end with this input, in the test's own words when it cannot be run.

@@ -5,17 +5,18 @@
 
 use super::data_disk::DataDiskEntry;
 use super::disk_table::DiskTable;
+pub use super::interface::{Dhcp, InterfaceEntry, InterfaceNetwork, RouteEntry};
 use crate::firewall::{Features, OperatorFlow};
 use crate::format;
-use crate::node::{Cni, MacAddr, ProxyPlacement, Role, Zone};
+use crate::node::{Cni, MacAddr, ProxyPlacement, Role};
 use crate::profile::ProfileV1;
 use crate::secret::Secret;
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// The cluster file: one file that describes the cluster, its networks and its nodes.
@@ -84,6 +85,14 @@ pub struct ClusterTable {
     #[serde(default = "default_service_cidr")]
     #[schemars(schema_with = "format::ipv4_cidr")]
     pub service_cidr: Ipv4Net,
+    /// IPv6 range of the pods, for pods and services with both families. Every node gets a /64 of it. Can be set only when the cluster is made. Example: `"fd00:42::/56"`.
+    #[serde(default)]
+    #[schemars(schema_with = "format::ipv6_cidr")]
+    pub pod_cidr6: Option<Ipv6Net>,
+    /// IPv6 range of the services, together with `pod_cidr6`. Example: `"fd00:43::/112"`.
+    #[serde(default)]
+    #[schemars(schema_with = "format::ipv6_cidr")]
+    pub service_cidr6: Option<Ipv6Net>,
     /// Container network.
     #[serde(default = "default_cni")]
     pub cni: Cni,
@@ -120,10 +129,18 @@ pub struct ClusterNetwork {
     #[serde(default)]
     #[schemars(schema_with = "format::ipv4")]
     pub gateway: Option<Ipv4Addr>,
+    /// Its IPv6 range, beside the other one. Example: `"fd00:10::/64"`.
+    #[serde(default)]
+    #[schemars(schema_with = "format::ipv6_cidr")]
+    pub cidr6: Option<Ipv6Net>,
+    /// Default gateway for IPv6, in `cidr6` or link-local. Example: `"fe80::1"`.
+    #[serde(default)]
+    #[schemars(schema_with = "format::ipv6")]
+    pub gateway6: Option<Ipv6Addr>,
     /// DNS servers.
     #[serde(default)]
-    #[schemars(schema_with = "format::ipv4_list")]
-    pub dns: Vec<Ipv4Addr>,
+    #[schemars(schema_with = "format::ip_list")]
+    pub dns: Vec<IpAddr>,
     /// NTP servers, names or addresses. Empty: Debian's pool.
     #[serde(default)]
     #[schemars(schema_with = "format::host_list")]
@@ -150,10 +167,18 @@ pub struct DmzNetwork {
     #[serde(default)]
     #[schemars(schema_with = "format::ipv4")]
     pub gateway: Option<Ipv4Addr>,
+    /// Its IPv6 range, beside the other one. Example: `"fd00:10::/64"`.
+    #[serde(default)]
+    #[schemars(schema_with = "format::ipv6_cidr")]
+    pub cidr6: Option<Ipv6Net>,
+    /// Default gateway for IPv6, in `cidr6` or link-local. Example: `"fe80::1"`.
+    #[serde(default)]
+    #[schemars(schema_with = "format::ipv6")]
+    pub gateway6: Option<Ipv6Addr>,
     /// DNS servers for the leg in the DMZ.
     #[serde(default)]
-    #[schemars(schema_with = "format::ipv4_list")]
-    pub dns: Vec<Ipv4Addr>,
+    #[schemars(schema_with = "format::ip_list")]
+    pub dns: Vec<IpAddr>,
     /// MTU in bytes. Left out: the driver's default.
     #[serde(default)]
     #[schemars(range(min = 1280, max = 9216))]
@@ -258,6 +283,10 @@ pub struct NodeEntry {
     #[serde(default)]
     #[schemars(schema_with = "format::ipv4")]
     pub address: Option<Ipv4Addr>,
+    /// Short form for a node with one interface: its IPv6 address on the cluster network, beside the other one.
+    #[serde(default)]
+    #[schemars(schema_with = "format::ipv6")]
+    pub address6: Option<Ipv6Addr>,
     /// DMI serial number by which the machine is recognised.
     #[serde(default)]
     #[schemars(schema_with = "format::hardware_id")]
@@ -266,7 +295,7 @@ pub struct NodeEntry {
     #[serde(default)]
     #[schemars(schema_with = "format::uuid")]
     pub uuid: Option<uuid::Uuid>,
-    /// Interfaces, when there is more than one.
+    /// Interfaces, when there is more than one, or a VLAN, bond or bridge.
     #[serde(default)]
     pub interfaces: Vec<InterfaceEntry>,
     /// Which disk may be taken. Left out: the one eligible empty disk.
@@ -292,21 +321,6 @@ pub struct NodeEntry {
     #[serde(default)]
     #[schemars(range(min = 4608, max = 1_073_741_824))]
     pub disk_min_mib: Option<u64>,
-}
-
-/// One interface of a node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct InterfaceEntry {
-    /// The network it stands in.
-    pub network: Zone,
-    /// Permanent MAC. May be left out when the machine has one interface only.
-    #[serde(default)]
-    #[schemars(schema_with = "format::mac")]
-    pub mac: Option<MacAddr>,
-    /// Its address; the prefix length is that of the network.
-    #[schemars(schema_with = "format::ipv4")]
-    pub address: Ipv4Addr,
 }
 
 /// Addresses from the first to the last, both included.
@@ -363,6 +377,8 @@ impl Default for ClusterNetwork {
         Self {
             cidr: default_cluster_cidr(),
             gateway: None,
+            cidr6: None,
+            gateway6: None,
             dns: vec![],
             ntp: vec![],
             mtu: None,

@@ -3,9 +3,12 @@
 pub mod data_disk;
 pub mod disk_table;
 pub mod file;
+pub mod interface;
+mod legs;
 mod resolve;
 mod rules;
 pub(crate) mod secrets;
+mod stack;
 
 pub use file::ClusterFileV1;
 pub use resolve::ResolveError;

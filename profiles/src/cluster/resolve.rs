@@ -1,17 +1,20 @@
 //! Resolution: what one machine gets, out of defaults, shipped profile, `[profiles.…]` and its node entry.
 
 use super::data_disk::DataDiskEntry;
-use super::file::{ClusterFileV1, InterfaceEntry, NodeEntry};
+use super::file::{ClusterFileV1, NodeEntry};
+use super::legs;
+use super::stack::{Stack, entries};
 use crate::firewall::FirewallFacts;
+use crate::network::NetworkError;
 use crate::node::{
-    ClusterFacts, Identity, Interface, KubernetesConfig, NODE_CONFIG_SCHEMA, NodeConfig, Peer, ProxyConfig,
-    ProxyPlacement, Requirements, Role, RoleConfig, Vrrp, Zone,
+    ClusterFacts, Identity, Ipv6Facts, KubernetesConfig, KubernetesIpv6, NODE_CONFIG_SCHEMA, NodeConfig,
+    Peer, ProxyConfig, ProxyPlacement, Requirements, Role, RoleConfig, Vrrp, Zone,
 };
 use crate::profile::{ProfileError, ProfileV1, shipped};
 use ipnet::Ipv4Net;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Host number of the cluster DNS service in the service range, as k3s has it.
 const CLUSTER_DNS_HOST: u32 = 10;
@@ -33,6 +36,9 @@ pub enum ResolveError {
     /// A shipped profile is broken: a bug of this program.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// The rules let pass interfaces that cannot be built: a bug of this program.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
 }
 
 /// The node entry with this host name.
@@ -43,16 +49,10 @@ pub(super) fn find<'f>(file: &'f ClusterFileV1, hostname: &str) -> Result<&'f No
     })
 }
 
-/// The legs of a node, the short form written out.
-pub(super) fn legs(node: &NodeEntry) -> Vec<InterfaceEntry> {
-    let short = node.address.map(|address| InterfaceEntry { network: Zone::Cluster, mac: node.mac, address });
-    short.into_iter().chain(node.interfaces.iter().cloned()).collect()
-}
-
 /// How a machine is recognised as this node.
 pub(super) fn identity(node: &NodeEntry) -> Identity {
     Identity {
-        macs: legs(node).iter().filter_map(|leg| leg.mac).collect(),
+        macs: Stack::of(&entries(node)).macs().collect(),
         serial: node.serial.clone(),
         uuid: node.uuid,
     }
@@ -76,6 +76,7 @@ pub(super) fn facts(file: &ClusterFileV1) -> Result<ClusterFacts, ResolveError> 
         cni: cluster.cni,
         cluster_network: file.networks.cluster.cidr,
         dmz_network: file.networks.dmz.as_ref().map(|dmz| dmz.cidr),
+        ipv6: ipv6_facts(file),
         ingress_node_ports: ingress_node_ports(file)?,
         admin_sources,
         ssh_authorized_keys: file.admin.ssh_authorized_keys.clone(),
@@ -87,6 +88,19 @@ pub(super) fn facts(file: &ClusterFileV1) -> Result<ClusterFacts, ResolveError> 
             flows: file.firewall.flows.clone(),
         },
     })
+}
+
+fn ipv6_facts(file: &ClusterFileV1) -> Ipv6Facts {
+    let both = file.cluster.pod_cidr6.zip(file.cluster.service_cidr6);
+    Ipv6Facts {
+        cluster_network: file.networks.cluster.cidr6,
+        dmz_network: file.networks.dmz.as_ref().and_then(|dmz| dmz.cidr6),
+        kubernetes: both.map(|(pod_cidr, service_cidr)| KubernetesIpv6 {
+            pod_cidr,
+            service_cidr,
+            cluster_dns: Ipv6Addr::from(u128::from(service_cidr.network()) | u128::from(CLUSTER_DNS_HOST)),
+        }),
+    }
 }
 
 /// NodePorts of the ingress, when there is a DMZ proxy that passes traffic to them.
@@ -104,13 +118,15 @@ fn ingress_node_ports(file: &ClusterFileV1) -> Result<Vec<u16>, ProfileError> {
 pub(super) fn resolve(file: &ClusterFileV1, hostname: &str) -> Result<NodeConfig, ResolveError> {
     let node = find(file, hostname)?;
     let profile = profile_of(file, node)?;
+    let network = legs::network(file, node)?;
     Ok(NodeConfig {
         schema: NODE_CONFIG_SCHEMA.to_owned(),
         cluster: facts(file)?,
         hostname: node.hostname.clone(),
         role: role_config(file, node, &profile),
         identity: identity(node),
-        interfaces: interfaces(file, node),
+        interfaces: legs::interfaces(file, node, &network),
+        network,
         disk: node.disk.selector(),
         data_disks: node.data_disks.iter().map(DataDiskEntry::resolved).collect(),
         requirements: Requirements {
@@ -195,7 +211,7 @@ fn vrrp(file: &ClusterFileV1, node: &NodeEntry) -> Option<Vrrp> {
         peers: internal
             .iter()
             .filter(|other| other.hostname != node.hostname)
-            .filter_map(|other| leg_in(other, Zone::Cluster))
+            .filter_map(|other| legs::address_in(other, Zone::Cluster))
             .collect(),
     })
 }
@@ -206,43 +222,14 @@ fn router_id(cluster: &str) -> u8 {
     digest.iter().copied().find(|byte| *byte != 0).unwrap_or(1)
 }
 
-/// Legs with names, gateways and DNS. The leg in the DMZ, where the outside is, has the default route if it can.
-fn interfaces(file: &ClusterFileV1, node: &NodeEntry) -> Vec<Interface> {
-    let legs = legs(node);
-    let has_dmz_leg = legs.iter().any(|leg| leg.network == Zone::Dmz);
-    let dmz_gateway = file.networks.dmz.as_ref().and_then(|dmz| dmz.gateway).filter(|_| has_dmz_leg);
-    let cluster = &file.networks.cluster;
-    let interface = |leg: InterfaceEntry| {
-        let (name, cidr, gateway, dns, mtu_bytes) = match (leg.network, &file.networks.dmz) {
-            (Zone::Dmz, Some(dmz)) => ("dmz0", dmz.cidr, dmz_gateway, dmz.dns.clone(), dmz.mtu),
-            _ => {
-                let gateway = cluster.gateway.filter(|_| dmz_gateway.is_none());
-                ("cluster0", cluster.cidr, gateway, cluster.dns.clone(), cluster.mtu)
-            }
-        };
-        Interface {
-            name: name.to_owned(),
-            zone: leg.network,
-            mac: leg.mac,
-            address: Ipv4Net::new(leg.address, cidr.prefix_len()).unwrap_or(cidr),
-            gateway,
-            dns,
-            mtu_bytes,
-        }
-    };
-    legs.into_iter().map(interface).collect()
-}
-
-fn leg_in(node: &NodeEntry, zone: Zone) -> Option<Ipv4Addr> {
-    legs(node).iter().find(|leg| leg.network == zone).map(|leg| leg.address)
-}
-
 fn peer(node: &NodeEntry) -> Option<Peer> {
     Some(Peer {
         hostname: node.hostname.clone(),
         role: node.role,
         placement: node.placement,
-        cluster_address: leg_in(node, Zone::Cluster)?,
-        dmz_address: leg_in(node, Zone::Dmz),
+        cluster_address: legs::address_in(node, Zone::Cluster)?,
+        dmz_address: legs::address_in(node, Zone::Dmz),
+        cluster_address6: legs::address6_in(node, Zone::Cluster),
+        dmz_address6: legs::address6_in(node, Zone::Dmz),
     })
 }

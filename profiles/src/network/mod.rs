@@ -4,10 +4,12 @@
 //! What does not belong here: any one tool's file format, and anything about roles, zones or Kubernetes.
 
 mod bond;
+mod mtu;
 mod order;
 mod words;
 
 pub use bond::{Bond, BondMode, BondWordError, LacpRate, TransmitHash};
+pub use mtu::MTU_ETHERNET;
 pub use order::{NAME_BYTES_MAX, NetworkError, is_link_name};
 
 use crate::node::MacAddr;

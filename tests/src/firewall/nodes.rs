@@ -4,9 +4,10 @@
 use anyhow::{Context, Result};
 use installer::render::{RenderContext, render_node};
 use profiles::firewall::{FirewallFacts, FlowFrom, FlowTo, OperatorFlow, PortSpec};
+use profiles::network::{Link, LinkKind, Network, NicMatch};
 use profiles::node::{
-    ClusterFacts, Cni, DiskSelector, Identity, Interface, KubernetesConfig, NODE_CONFIG_SCHEMA, NodeConfig,
-    NodeSecrets, Peer, ProxyConfig, ProxyPlacement, Requirements, Role, RoleConfig, Vrrp, Zone,
+    ClusterFacts, Cni, DiskSelector, Identity, Interface, Ipv6Facts, KubernetesConfig, NODE_CONFIG_SCHEMA,
+    NodeConfig, NodeSecrets, Peer, ProxyConfig, ProxyPlacement, Requirements, Role, RoleConfig, Vrrp, Zone,
 };
 use profiles::secret::Secret;
 use std::collections::BTreeMap;
@@ -100,6 +101,7 @@ fn facts() -> Result<ClusterFacts> {
         cni: Cni::FlannelVxlan,
         cluster_network: "10.0.0.0/22".parse()?,
         dmz_network: Some("192.168.1.0/24".parse()?),
+        ipv6: Ipv6Facts::default(),
         ingress_node_ports: INGRESS_PORTS.to_vec(),
         admin_sources: vec!["10.0.2.0/24".parse()?],
         ssh_authorized_keys: Vec::new(),
@@ -117,8 +119,10 @@ fn interfaces(kind: Kind) -> Result<Vec<Interface>> {
             zone,
             mac: Some(format!("52:54:00:00:{last:02x}:{number:02x}").parse()?),
             address: address.parse()?,
+            address6: None,
             gateway,
-            dns: vec![Ipv4Addr::new(10, 0, 0, 77)],
+            gateway6: None,
+            dns: vec![Ipv4Addr::new(10, 0, 0, 77).into()],
             mtu_bytes: None,
         })
     };
@@ -128,6 +132,19 @@ fn interfaces(kind: Kind) -> Result<Vec<Interface>> {
         leg("cluster0", Zone::Cluster, format!("10.0.0.{number}/22"), (!edge).then_some(inside), 1)?,
         leg("dmz0", Zone::Dmz, format!("192.168.1.{number}/24"), edge.then_some(outside), 2)?,
     ])
+}
+
+/// The network of a node whose legs are plain cards.
+fn cards(interfaces: &[Interface]) -> Result<Network> {
+    let links = interfaces.iter().map(|leg| {
+        let nic = leg.mac.map_or(NicMatch::Only, NicMatch::Mac);
+        let mut link = Link::new(leg.name.clone(), LinkKind::Physical { nic });
+        link.addresses = vec![leg.address.into()];
+        link.gateway = leg.gateway;
+        link.dns.clone_from(&leg.dns);
+        link
+    });
+    Ok(Network::new(links.collect())?)
 }
 
 fn role(kind: Kind) -> RoleConfig {
@@ -162,6 +179,8 @@ pub fn node_among(kind: Kind, nodes: u16) -> Result<NodeConfig> {
         placement: None,
         cluster_address: Ipv4Addr::new(10, 0, 1 + (number / 250) as u8, (number % 250) as u8),
         dmz_address: None,
+        cluster_address6: None,
+        dmz_address6: None,
     });
     node.peers.extend(more);
     Ok(node)
@@ -181,6 +200,8 @@ pub fn node(kind: Kind) -> Result<NodeConfig> {
             cluster_address: Ipv4Addr::new(10, 0, 0, *number),
             dmz_address: (*placement == Some(ProxyPlacement::Dmz))
                 .then_some(Ipv4Addr::new(192, 168, 1, *number)),
+            cluster_address6: None,
+            dmz_address6: None,
         })
         .collect();
     let own = peers.iter().find(|p| p.cluster_address.octets()[3] == kind.number());
@@ -205,6 +226,7 @@ pub fn node(kind: Kind) -> Result<NodeConfig> {
             serial: None,
             uuid: None,
         },
+        network: cards(&interfaces)?,
         interfaces,
         disk: DiskSelector::default(),
         requirements: Requirements { memory_min_mib: 2048, disk_min_mib: 20480 },

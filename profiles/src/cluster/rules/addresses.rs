@@ -2,38 +2,26 @@
 
 use super::findings::Findings;
 use super::ranges::is_host_of;
-use super::view::View;
+use super::view::{Leg, View};
 use crate::code::Code;
 use crate::node::Zone;
 use crate::path::KeyPath;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-/// Every node has one address per network, and nobody else has it.
+/// Every node has one address of a family per network, and nobody else has it.
 pub(super) fn legs(view: &View<'_>, findings: &mut Findings<'_, '_>) {
     let legs = || view.nodes.iter().flat_map(|node| &node.legs);
-    findings.unique(Code::AddressDuplicate, legs().map(|leg| (leg.address, leg.path.key("address"))));
+    let four = legs().filter_map(|leg| Some((IpAddr::from(leg.address?), leg.path.key("address"))));
+    let six = legs().filter_map(|leg| Some((IpAddr::from(leg.address6?), leg.path.key("address6"))));
+    findings.unique(Code::AddressDuplicate, four.chain(six).chain(others(view)));
     for leg in legs() {
-        let path = leg.path.key("address");
-        match leg.zone {
-            Zone::Cluster => {
-                if let Some(network) = &view.network {
-                    inside(findings, &path, leg.address, ("cluster network", network.cidr, network.gateway));
-                }
-                if let Some(pool) = pool_with(view, leg.address) {
-                    let message = format!("{} is inside the pool {pool}", leg.address);
-                    findings.value(Code::AddressInPool, &path, message);
-                }
-            }
-            Zone::Dmz => {
-                if let Some(dmz) = &view.dmz {
-                    inside(findings, &path, leg.address, ("DMZ", dmz.cidr, dmz.gateway));
-                }
-            }
-        }
+        four_inside(view, leg, findings);
+        six_inside(view, leg, findings);
     }
     for node in &view.nodes {
         let entry = &node.entry;
-        if !entry.interfaces.is_empty() && (entry.mac.is_some() || entry.address.is_some()) {
+        let short = entry.mac.is_some() || entry.address.is_some() || entry.address6.is_some();
+        if !entry.interfaces.is_empty() && short {
             let message =
                 "`mac` and `address` of a node are the short form of `interfaces`: use one of the two";
             findings.key(Code::InterfaceTwice, &node.path.key("interfaces"), message);
@@ -45,6 +33,67 @@ pub(super) fn legs(view: &View<'_>, findings: &mut Findings<'_, '_>) {
                 findings.value(Code::InterfaceTwice, &leg.path.key("network"), message);
             }
         }
+    }
+}
+
+/// Addresses in networks of their own.
+fn others(view: &View<'_>) -> impl Iterator<Item = (IpAddr, KeyPath)> {
+    let interfaces = view.nodes.iter().flat_map(|node| node.interfaces());
+    interfaces.flat_map(|(entry, path, _)| {
+        let path = path.key("addresses");
+        entry.addresses.iter().enumerate().map(move |(n, address)| (address.addr(), path.index(n)))
+    })
+}
+
+fn four_inside(view: &View<'_>, leg: &Leg, findings: &mut Findings<'_, '_>) {
+    let Some(address) = leg.address else { return };
+    let path = leg.path.key("address");
+    match leg.zone {
+        Zone::Cluster => {
+            if let Some(network) = &view.network {
+                inside(findings, &path, address, ("cluster network", network.cidr, network.gateway));
+            }
+            if let Some(pool) = pool_with(view, address) {
+                let message = format!("{address} is inside the pool {pool}");
+                findings.value(Code::AddressInPool, &path, message);
+            }
+        }
+        Zone::Dmz => {
+            if let Some(dmz) = &view.dmz {
+                inside(findings, &path, address, ("DMZ", dmz.cidr, dmz.gateway));
+            }
+        }
+    }
+}
+
+fn six_inside(view: &View<'_>, leg: &Leg, findings: &mut Findings<'_, '_>) {
+    let Some(address) = leg.address6 else { return };
+    let path = leg.path.key("address6");
+    let (name, key, range, gateway) = match leg.zone {
+        Zone::Cluster => {
+            let Some(network) = &view.network else { return };
+            ("cluster network", "networks.cluster", network.cidr6, network.gateway6)
+        }
+        Zone::Dmz => {
+            let Some(dmz) = &view.dmz else { return };
+            ("DMZ", "networks.dmz", dmz.cidr6, dmz.gateway6)
+        }
+    };
+    let Some(range) = range else {
+        if view.is_sound(key) {
+            let message = format!("the {name} has no IPv6 range; give it one with `cidr6` in `[{key}]`");
+            findings.value(Code::FamilyMismatch, &path, message);
+        }
+        return;
+    };
+    if !range.contains(&address) {
+        let message = format!("{address} is not inside the {name} {}", range.trunc());
+        findings.value(Code::AddressOutside, &path, message);
+    } else if address == range.network() {
+        let message = format!("{address} is the routers' own address of {}", range.trunc());
+        findings.value(Code::AddressReserved, &path, message);
+    } else if gateway == Some(address) {
+        findings.value(Code::AddressReserved, &path, format!("{address} is the gateway of the {name}"));
     }
 }
 
@@ -91,7 +140,7 @@ pub(super) fn virtual_ones(view: &View<'_>, findings: &mut Findings<'_, '_>) {
                 );
             }
         }
-        for node in view.nodes.iter().filter(|node| node.legs.iter().any(|leg| leg.address == *vip)) {
+        for node in view.nodes.iter().filter(|node| node.has_address(*vip)) {
             let message = format!("{vip} is the address of the node `{}`", node.entry.hostname);
             findings.value(Code::VipIsNode, &path, message);
         }

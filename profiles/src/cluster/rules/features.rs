@@ -53,7 +53,7 @@ pub(super) fn addresses(view: &View<'_>, findings: &mut Findings<'_, '_>) {
 }
 
 fn node_with<'v>(view: &'v View<'_>, address: Ipv4Addr) -> Option<&'v str> {
-    let node = view.nodes.iter().find(|node| node.legs.iter().any(|leg| leg.address == address))?;
+    let node = view.nodes.iter().find(|node| node.has_address(address))?;
     Some(&node.entry.hostname)
 }
 

@@ -19,6 +19,20 @@ impl Findings<'_, '_> {
         self.push(code, path, At::Value, message.into());
     }
 
+    /// A problem with a value, and what was probably meant.
+    pub(super) fn value_with(
+        &mut self,
+        code: Code,
+        path: &KeyPath,
+        message: impl Into<String>,
+        suggestion: Option<String>,
+    ) {
+        self.push(code, path, At::Value, message.into());
+        if let Some(last) = self.diagnostics.last_mut() {
+            last.suggestion = suggestion;
+        }
+    }
+
     /// A problem with a key, or with its being missing.
     pub(super) fn key(&mut self, code: Code, path: &KeyPath, message: impl Into<String>) {
         self.push(code, path, At::Key, message.into());

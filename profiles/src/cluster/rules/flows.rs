@@ -143,7 +143,8 @@ fn outside(view: &View<'_>, from: FlowFrom, source: Ipv4Net) -> Option<String> {
         FlowFrom::Master | FlowFrom::Worker | FlowFrom::InternalProxy | FlowFrom::DmzProxy => {
             let known = view.nodes.iter().filter(|node| kind_of(node) == role_of(from));
             let known = known.flat_map(|node| node.legs_in(Zone::Cluster));
-            let is_node = view.complete && !known.into_iter().any(|leg| Ipv4Net::from(leg.address) == source);
+            let is_node = view.complete
+                && !known.into_iter().filter_map(|leg| leg.address).any(|own| Ipv4Net::from(own) == source);
             is_node.then(|| "no such node has this address on the cluster network".to_owned())
         }
     }

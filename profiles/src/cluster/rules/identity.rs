@@ -1,7 +1,8 @@
 //! How machines are told apart: host names, MACs, serial numbers, UUIDs, disks.
 
 use super::findings::Findings;
-use super::view::View;
+use super::view::{NodeView, View};
+use crate::cluster::stack::{Draft, DraftKind};
 use crate::code::Code;
 use crate::node::MacAddr;
 
@@ -46,20 +47,37 @@ pub(super) fn hostnames(view: &View<'_>, findings: &mut Findings<'_, '_>) {
 
 /// MACs are unique, can belong to an interface, and are there where a machine has several interfaces.
 pub(super) fn macs(view: &View<'_>, findings: &mut Findings<'_, '_>) {
-    let legs = || view.nodes.iter().flat_map(|node| &node.legs);
-    let macs = || legs().filter_map(|leg| Some((leg.mac?, leg.path.key("mac"))));
+    let cards = |node| std::iter::repeat(node).zip(node_drafts(node));
+    let macs = || {
+        view.nodes.iter().flat_map(cards).filter_map(|(node, draft)| match draft.kind {
+            DraftKind::Nic(mac) => Some((mac?, node.place(draft))),
+            _ => None,
+        })
+    };
     findings.unique(Code::MacDuplicate, macs());
     for (MacAddr(bytes), path) in macs() {
         if bytes[0] & 1 == 1 || bytes == [0; 6] {
             findings.value(Code::MacNotUnicast, &path, "no interface can have this MAC");
         }
     }
-    for node in view.nodes.iter().filter(|node| node.entry.interfaces.len() > 1) {
-        for leg in node.legs.iter().filter(|leg| leg.mac.is_none() && view.is_sound_at(&leg.path)) {
-            let message = format!("`{}` has several interfaces: each needs its MAC", node.entry.hostname);
-            findings.key(Code::MacMissing, &leg.path.key("mac"), message);
+    for node in &view.nodes {
+        let cards = || node.stack.drafts.iter().filter(|draft| matches!(draft.kind, DraftKind::Nic(_)));
+        let both_forms = !node.entry.interfaces.is_empty() && node.entry.mac.is_some();
+        if cards().count() < 2 || both_forms {
+            continue;
+        }
+        for draft in cards().filter(|draft| matches!(draft.kind, DraftKind::Nic(None))) {
+            let path = node.place(draft);
+            if view.is_sound_at(&path) {
+                let message = format!("`{}` has several interfaces: each needs its MAC", node.entry.hostname);
+                findings.key(Code::MacMissing, &path, message);
+            }
         }
     }
+}
+
+fn node_drafts(node: &NodeView) -> &[Draft] {
+    &node.stack.drafts
 }
 
 /// Serial numbers and UUIDs are unique and mean something; every node can be recognised by something.
@@ -82,7 +100,7 @@ pub(super) fn serials_and_uuids(view: &View<'_>, findings: &mut Findings<'_, '_>
     }
     for node in nodes().filter(|node| !node.partial && node.entry.mac.is_none()) {
         let known = node.entry.serial.is_some() || node.entry.uuid.is_some();
-        if !known && node.legs.iter().all(|leg| leg.mac.is_none()) {
+        if !known && node.stack.macs().next().is_none() {
             let message =
                 format!("`{}` needs a mac, a serial or a uuid to be recognised by", node.entry.hostname);
             findings.value(Code::NodeUnrecognisable, &node.path, message);

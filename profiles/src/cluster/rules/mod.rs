@@ -8,10 +8,14 @@ mod features;
 mod findings;
 mod flows;
 mod identity;
+mod interfaces;
+mod ipv6;
 mod kubernetes;
+mod links;
 mod preflight;
 mod ranges;
 mod roles;
+mod routes;
 mod tokens;
 mod view;
 
@@ -34,6 +38,19 @@ const GROUPS: &[fn(&View<'_>, &mut Findings<'_, '_>)] = &[
     ranges::disjoint,
     ranges::gateways,
     ranges::pools,
+    ipv6::ranges,
+    ipv6::gateways,
+    ipv6::dual_stack,
+    interfaces::bases,
+    interfaces::networks,
+    links::names,
+    links::references,
+    links::members,
+    links::vlans,
+    links::unused,
+    routes::others,
+    routes::routes,
+    routes::mtus,
     addresses::legs,
     addresses::virtual_ones,
     roles::masters,

@@ -5,15 +5,16 @@ use crate::cluster::file::{
     AdminTable, ClusterNetwork, ClusterTable, DmzNetwork, NodeEntry, PreflightTable, ProfilesTable,
     SecretsTable,
 };
-use crate::cluster::resolve;
+use crate::cluster::interface::InterfaceEntry;
+use crate::cluster::stack::{Draft, Part, Stack, entries};
 use crate::document::Document;
 use crate::firewall::{Features, OperatorFlow};
-use crate::node::{MacAddr, Role, Zone};
+use crate::node::{Role, Zone};
 use crate::path::{KeyPath, Step};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The parts of a cluster file, each of them `None` when it cannot be used.
 pub(in crate::cluster) struct View<'v> {
@@ -43,27 +44,59 @@ pub(super) struct NodeView {
     /// Something in it was refused: what is missing may be there under a wrong name.
     pub(super) partial: bool,
     pub(super) legs: Vec<Leg>,
+    interfaces: Vec<InterfaceEntry>,
+    paths: Vec<KeyPath>,
+    pub(super) stack: Stack,
 }
 
-/// One leg of a node, with the table it is written in.
+/// One leg of a node in a zone, with the table it is written in.
 pub(super) struct Leg {
     pub(super) path: KeyPath,
     pub(super) zone: Zone,
-    pub(super) mac: Option<MacAddr>,
-    pub(super) address: Ipv4Addr,
+    pub(super) address: Option<Ipv4Addr>,
+    pub(super) address6: Option<Ipv6Addr>,
 }
 
 impl NodeView {
     fn of(path: KeyPath, entry: NodeEntry, partial: bool) -> Self {
-        let short = usize::from(entry.address.is_some());
-        let leg = |(n, leg): (usize, crate::cluster::file::InterfaceEntry)| Leg {
-            path: if n < short { path.clone() } else { path.key("interfaces").index(n - short) },
-            zone: leg.network,
-            mac: leg.mac,
-            address: leg.address,
+        let interfaces = entries(&entry);
+        let short = interfaces.len() - entry.interfaces.len();
+        let place = |n: usize| {
+            if n < short { path.clone() } else { path.key("interfaces").index(n - short) }
         };
-        let legs = resolve::legs(&entry).into_iter().enumerate().map(leg).collect();
-        Self { path, entry, partial, legs }
+        let paths: Vec<KeyPath> = (0..interfaces.len()).map(place).collect();
+        let leg = |(entry, path): (&InterfaceEntry, &KeyPath)| {
+            let zone = entry.network?.zone()?;
+            Some(Leg { path: path.clone(), zone, address: entry.address, address6: entry.address6 })
+        };
+        let legs = interfaces.iter().zip(&paths).filter_map(leg).collect();
+        let stack = Stack::of(&interfaces);
+        let partial = partial || interfaces.iter().any(InterfaceEntry::is_unfinished);
+        Self { path, entry, partial, legs, interfaces, paths, stack }
+    }
+
+    /// Its interfaces, each with the table it is written in and the name of its uppermost link.
+    pub(super) fn interfaces(&self) -> impl Iterator<Item = (&InterfaceEntry, &KeyPath, &str)> {
+        let tops = self.stack.tops.iter().map(String::as_str);
+        self.interfaces.iter().zip(&self.paths).zip(tops).map(|((entry, path), top)| (entry, path, top))
+    }
+
+    /// Where a link of its is written: the table of the interface, and the key that makes it.
+    pub(super) fn place(&self, draft: &Draft) -> KeyPath {
+        let Some(path) = self.paths.get(draft.entry) else { return self.path.clone() };
+        match draft.part {
+            Part::Mac => path.key("mac"),
+            Part::Bond => path.key("bond"),
+            Part::BondMember(n) => path.key("bond").index(n),
+            Part::Bridge => path.key("bridge"),
+            Part::BridgeMember(n) => path.key("bridge").index(n),
+            Part::Vlan => path.key("vlan"),
+        }
+    }
+
+    /// It has this address.
+    pub(super) fn has_address(&self, address: Ipv4Addr) -> bool {
+        self.legs.iter().any(|leg| leg.address == Some(address))
     }
 
     pub(super) fn is(&self, role: Role) -> bool {
@@ -137,6 +170,30 @@ impl<'v> View<'v> {
         ];
         let sound = all.into_iter().filter(|(path, ..)| self.is_sound(path));
         sound.filter_map(|(path, name, range)| Some((KeyPath::of(path), name, range?))).collect()
+    }
+
+    /// The IPv6 ranges that must be disjoint, each with its key path and name.
+    pub(super) fn ranges6(&self) -> Vec<(KeyPath, &'static str, Ipv6Net)> {
+        let cluster = self.cluster.as_ref();
+        let all = [
+            (
+                "networks.cluster.cidr6",
+                "cluster network",
+                self.network.as_ref().and_then(|network| network.cidr6),
+            ),
+            ("networks.dmz.cidr6", "DMZ", self.dmz.as_ref().and_then(|dmz| dmz.cidr6)),
+            ("cluster.pod_cidr6", "pod range", cluster.and_then(|cluster| cluster.pod_cidr6)),
+            ("cluster.service_cidr6", "service range", cluster.and_then(|cluster| cluster.service_cidr6)),
+        ];
+        let sound = all.into_iter().filter(|(path, ..)| self.is_sound(path));
+        sound.filter_map(|(path, name, range)| Some((KeyPath::of(path), name, range?))).collect()
+    }
+
+    /// The ranges of both families, each with its name.
+    pub(super) fn all_ranges(&self) -> Vec<(&'static str, IpNet)> {
+        let four = self.ranges().into_iter().map(|(_, name, range)| (name, IpNet::V4(range)));
+        let six = self.ranges6().into_iter().map(|(_, name, range)| (name, IpNet::V6(range)));
+        four.chain(six).collect()
     }
 
     /// The virtual addresses, each with its key.
