@@ -64,18 +64,18 @@ impl Builder {
         self.routes.push(route);
     }
 
-    /// The network, or `None` when nothing was said about one.
+    /// The network, or `None` when nothing was said that is not so without arguments: PXE menus have `ip=dhcp` as a matter of course.
     pub(super) fn finish(mut self) -> Result<Option<Network>, ArgumentError> {
-        // A name for a card or a DNS server alone says nothing about who gets an address: then it is as without arguments.
-        if self.addresses.is_empty()
-            && self.links.iter().all(|link| matches!(link.kind, LinkKind::Physical { .. }))
-        {
-            if self.dns.is_empty() && self.routes.is_empty() && self.links.is_empty() {
-                return Ok(None);
-            }
-            self.addresses.push(everywhere());
+        let plain = |argument: &IpArgument| {
+            let unset = argument.mtu_bytes.is_none() && argument.dns.is_empty();
+            argument.interface.is_none() && argument.auto.dhcp4 && unset
+        };
+        let bare = self.links.is_empty() && self.dns.is_empty() && self.routes.is_empty();
+        if bare && self.addresses.iter().all(plain) {
+            return Ok(None);
         }
         self.add_cards_below();
+        // A name for a card, a bond or a DNS server alone says nothing about who gets an address.
         if self.addresses.is_empty() {
             self.addresses.push(everywhere());
         }
@@ -125,7 +125,8 @@ impl Builder {
             |link: &&Link| !self.links.iter().any(|other| other.lower().contains(&link.name.as_str()));
         let top: Vec<String> = made.filter(is_top).map(|link| link.name.clone()).collect();
         if !top.is_empty() {
-            return top;
+            // An `ip=` of its own says more than the one for all.
+            return top.into_iter().filter(|name| !self.named.contains(name)).collect();
         }
         let (name, nic) = match argument.address {
             Some(_) => (ONLY_CARD, NicMatch::Only),

@@ -6,8 +6,9 @@ use profiles::node::{NodeConfig, RoleConfig};
 use serde_json::Value;
 
 /// Settings that are built into the disk, the certificates or the database of the cluster, with the name an operator knows.
-const FIXED: [(&str, &str); 12] = [
+const FIXED: [(&str, &str); 13] = [
     ("/cluster/name", "the name of the cluster"),
+    ("/data_disks", "the data disks"),
     ("/role/name", "the role of this node"),
     ("/role/placement", "the placement of this proxy"),
     ("/role/forms_cluster", "which master forms the cluster (the first of the file)"),
