@@ -16,6 +16,7 @@ pub mod check;
 pub mod cluster;
 pub mod completion;
 pub mod disks;
+pub mod early_network;
 pub mod firewall;
 pub mod init;
 pub mod install;
@@ -79,6 +80,9 @@ pub enum Command {
     Install(install::Args),
     /// Bring a changed cluster file to this installed node, on trial if wanted.
     Apply(apply::Args),
+    /// Write the network of the kernel arguments for systemd-networkd; the live system does it early in its boot.
+    #[command(hide = true)]
+    EarlyNetwork,
     /// Remove what a power cut at the very end of an install has left; the installed system does it at each boot.
     #[command(hide = true)]
     Settle,
@@ -104,6 +108,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Plan(args) => plan::run(args, global),
         Command::Install(args) => install::run(args, global),
         Command::Apply(args) => apply::run(args, global),
+        Command::EarlyNetwork => early_network::run(),
         Command::Settle => settle::run(),
         Command::Status(args) => status::run(args, global),
         Command::Support(args) => support::run(args, global),

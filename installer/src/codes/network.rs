@@ -4,6 +4,12 @@ use super::CodeInfo;
 
 pub(super) const CODES: &[CodeInfo] = &[
     CodeInfo {
+        code: "E_NETWORK_ARGUMENT",
+        meaning: "A kernel argument for the network of the live system cannot be meant, or names a card that is not there.",
+        cause: "a typing error, a syntax dracut does not have, or a card that is called differently on this machine",
+        action: "correct the argument: the right form and the cards of the machine are shown with it; until then every other card asks by DHCP",
+    },
+    CodeInfo {
         code: "E_ADDRESS_IN_USE",
         meaning: "Another machine answers for an address of this node, or for a VIP of the cluster.",
         cause: "an address given twice, an old machine that still runs, or a DHCP server whose pool is not kept out of the cluster file",

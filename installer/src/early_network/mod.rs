@@ -1,11 +1,13 @@
 //! The network of the live system from kernel arguments in dracut's syntax: `ip=`, `ifname=`, `vlan=`, `bond=`, `bridge=`,
 //! `nameserver=`, `rd.route=`. It is up before any cluster file is known, so that one can be fetched from behind a tagged LACP port.
 //!
-//! [`parse_early_network`] is pure: a command line in, a [`Network`] or every error with the right form out. It knows no card and writes nothing.
+//! [`parse_early_network`] is pure: a command line in, a [`Network`] or every error with the right form out. [`live`] finds the cards
+//! and writes it where systemd-networkd looks.
 
 mod address;
 mod build;
 mod links;
+pub mod live;
 #[cfg(test)]
 mod tests;
 
