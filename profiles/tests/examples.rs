@@ -96,6 +96,35 @@ fn proxies_get_their_legs_and_routes() {
 }
 
 #[test]
+fn bonded_masters_stand_in_their_vlan() {
+    let text = include_str!("../examples/bonded.toml");
+    let (cluster, lines) = loaded("bonded.toml", text, Some(SECRETS));
+    assert_eq!(lines, Vec::<String>::new());
+    assert_eq!(
+        node(&cluster, "master-1").network.in_words(),
+        [
+            "nic0: card 52:54:00:00:00:11",
+            "nic1: card 52:54:00:00:01:11",
+            "bond0: bond of nic0 and nic1 (802.3ad, LACP packets fast, by layer3+4)",
+            "bond0.20: VLAN 20 on bond0, 10.0.0.11/22, gateway 10.0.0.1, DNS 10.0.0.1",
+        ]
+    );
+    assert_eq!(
+        node(&cluster, "master-2").network.in_words(),
+        [
+            "nic0: card 52:54:00:00:00:12, MTU 9000",
+            "nic1: card 52:54:00:00:01:12, MTU 9000",
+            "bond0: bond of nic0 and nic1 (802.3ad, LACP packets fast, by layer3+4), MTU 9000",
+            "bond0.20: VLAN 20 on bond0, MTU 1500, 10.0.0.12/22, gateway 10.0.0.1, DNS 10.0.0.1",
+            "bond0.30: VLAN 30 on bond0, MTU 9000, 10.9.0.12/24",
+        ]
+    );
+    let third = node(&cluster, "master-3");
+    assert_eq!(third.cluster_interface().unwrap().name, "bond0.20");
+    assert_eq!(third.identity.macs.len(), 2);
+}
+
+#[test]
 fn secrets_are_cut_down_by_role() {
     let (cluster, _) = loaded("ha.toml", HA, Some(SECRETS));
     let has = |name: &str| {

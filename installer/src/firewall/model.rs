@@ -297,6 +297,9 @@ pub struct Model {
     pub pods: Option<PodNetwork>,
     /// Masters and workers by address.
     pub nodes: Vec<Ipv4Addr>,
+    /// Links in networks of their own that take IPv6 addresses from the routers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub learning: Vec<String>,
     /// What MetalLB hands out.
     #[serde(serialize_with = "texts")]
     pub load_balancers: Vec<AddressPool>,
@@ -344,6 +347,7 @@ impl Model {
             pod_cidr: facts.pod_cidr,
             service_cidr: facts.service_cidr,
             pods: kind.runs_pods().then(|| pod_network(facts.cni)),
+            learning: node.network.links().iter().filter(|l| l.auto6).map(|l| l.name.clone()).collect(),
             nodes: members(node, Group::Nodes).iter().map(Ipv4Net::addr).collect(),
             load_balancers,
             flows,

@@ -44,6 +44,9 @@ impl Model {
         for leg in [Some(&self.cluster_leg), self.dmz_leg.as_ref()].into_iter().flatten() {
             interface_name(&leg.name)?;
         }
+        for name in &self.learning {
+            interface_name(name)?;
+        }
         // Declared first so that the deletion cannot fail.
         let mut text =
             "table inet metalstrap\ndelete table inet metalstrap\ntable inet metalstrap {\n".to_owned();
@@ -229,10 +232,13 @@ impl Model {
             "ct state { established, related } accept".to_owned(),
             "iifname \"lo\" accept".to_owned(),
             "jump neighbours".to_owned(),
+        ];
+        rules.extend(self.learning());
+        rules.extend([
             "ct state invalid counter name \"drop_invalid\" drop".to_owned(),
             "jump control".to_owned(),
             "jump admitted".to_owned(),
-        ];
+        ]);
         if self.pods.is_some() {
             let flows =
                 self.flows.iter().filter(|flow| flow.leg == Leg::Pods && flow.target != Target::LoadBalancer);
@@ -244,6 +250,21 @@ impl Model {
         }
         rules.push("counter name \"drop_input\" goto refuse".to_owned());
         chain("input", &rules)
+    }
+
+    /// What routers say to a link that asks them for IPv6 addresses: advertisements, never through a router, and the answers of
+    /// their DHCPv6 server, which no connection has asked for as the question goes to everybody.
+    fn learning(&self) -> Vec<String> {
+        if self.learning.is_empty() {
+            return vec![];
+        }
+        let links = list(self.learning.iter().map(|name| format!("\"{name}\"")));
+        vec![
+            format!(
+                "iifname {links} icmpv6 type nd-router-advert ip6 hoplimit 255 ip6 saddr fe80::/10 accept"
+            ),
+            format!("iifname {links} ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept"),
+        ]
     }
 
     /// A node with pods forwards for them, but is no router between its networks, nor for an interface that nobody

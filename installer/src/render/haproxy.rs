@@ -8,7 +8,6 @@ use super::k3s_config::API_PORT;
 use super::output::Output;
 use super::text::{HEADER, dns_name};
 use profiles::node::{ProxyConfig, ProxyPlacement, Role, RoleConfig};
-use std::net::SocketAddr;
 
 const CONFIG: &str = "/etc/haproxy/haproxy.cfg";
 
@@ -58,16 +57,14 @@ fn internal(input: &Input<'_>, proxy: &ProxyConfig) -> Result<String, RenderErro
 
 fn dmz(input: &Input<'_>, proxy: &ProxyConfig) -> Result<String, RenderError> {
     let missing = || RenderError::NoDmzInterface { hostname: input.node.hostname.clone() };
-    let leg = input.node.dmz_interface().ok_or_else(missing)?;
+    let own = input.node.dmz_interface().ok_or_else(missing)?.address.addr();
     let mut text = head(WEB_TIMEOUTS);
     for (name, port, node_port) in
         [("http", 80, proxy.ingress_http_node_port), ("https", 443, proxy.ingress_https_node_port)]
     {
-        text.push_str(&format!("\nfrontend {name}_in\n"));
-        for own in leg.addresses() {
-            text.push_str(&format!("    bind {}\n", SocketAddr::new(own, port)));
-        }
-        text.push_str(&format!("    default_backend ingress_{name}\n"));
+        text.push_str(&format!(
+            "\nfrontend {name}_in\n    bind {own}:{port}\n    default_backend ingress_{name}\n"
+        ));
         text.push_str(&format!("\nbackend ingress_{name}\n    balance leastconn\n    option tcp-check\n"));
         text.push_str("    default-server inter 5s fall 3 rise 2 check on-marked-down shutdown-sessions\n");
         text.push_str(&servers(input, Role::Worker, node_port)?);

@@ -85,11 +85,11 @@ pub struct ClusterTable {
     #[serde(default = "default_service_cidr")]
     #[schemars(schema_with = "format::ipv4_cidr")]
     pub service_cidr: Ipv4Net,
-    /// IPv6 range of the pods, for pods and services with both families. Every node gets a /64 of it. Can be set only when the cluster is made. Example: `"fd00:42::/56"`.
+    /// IPv6 range of the pods. Refused for now (`E_DUAL_STACK`): the host firewall lets nothing in over IPv6.
     #[serde(default)]
     #[schemars(schema_with = "format::ipv6_cidr")]
     pub pod_cidr6: Option<Ipv6Net>,
-    /// IPv6 range of the services, together with `pod_cidr6`. Example: `"fd00:43::/112"`.
+    /// IPv6 range of the services. Refused for now, as `pod_cidr6` is.
     #[serde(default)]
     #[schemars(schema_with = "format::ipv6_cidr")]
     pub service_cidr6: Option<Ipv6Net>,
@@ -129,7 +129,7 @@ pub struct ClusterNetwork {
     #[serde(default)]
     #[schemars(schema_with = "format::ipv4")]
     pub gateway: Option<Ipv4Addr>,
-    /// Its IPv6 range, beside the other one. Example: `"fd00:10::/64"`.
+    /// Its IPv6 range, beside the other one: nodes open connections over it, none is let in. Example: `"fd00:10::/64"`.
     #[serde(default)]
     #[schemars(schema_with = "format::ipv6_cidr")]
     pub cidr6: Option<Ipv6Net>,
@@ -167,7 +167,7 @@ pub struct DmzNetwork {
     #[serde(default)]
     #[schemars(schema_with = "format::ipv4")]
     pub gateway: Option<Ipv4Addr>,
-    /// Its IPv6 range, beside the other one. Example: `"fd00:10::/64"`.
+    /// Its IPv6 range, beside the other one: nodes open connections over it, none is let in. Example: `"fd00:10::/64"`.
     #[serde(default)]
     #[schemars(schema_with = "format::ipv6_cidr")]
     pub cidr6: Option<Ipv6Net>,

@@ -39,6 +39,7 @@ const GROUPS: &[fn(&View<'_>, &mut Findings<'_, '_>)] = &[
     ranges::gateways,
     ranges::pools,
     ipv6::ranges,
+    ipv6::outgoing_only,
     ipv6::gateways,
     ipv6::dual_stack,
     interfaces::bases,
