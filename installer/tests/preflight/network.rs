@@ -40,7 +40,7 @@ fn not_looked() -> Answer {
 }
 
 fn wants_mtu(w: &mut World, mtu: u16) {
-    w.node.as_mut().unwrap().interfaces[0].mtu_bytes = Some(mtu);
+    w.node.as_mut().unwrap().network.links_mut().for_each(|link| link.mtu_bytes = Some(mtu));
 }
 
 pub const CASES: &[Case] = &[
