@@ -270,6 +270,8 @@ pub struct PodNetwork {
     pub devices: Vec<&'static str>,
     /// Pod addresses are on the wire between the nodes, without a tunnel.
     pub routed: bool,
+    /// It answers services itself (eBPF), in the place of kube-proxy.
+    pub replaces_kube_proxy: bool,
 }
 
 /// The firewall of one node.
@@ -385,7 +387,7 @@ fn pod_network(cni: Cni) -> PodNetwork {
         // What was decrypted comes out of a device of its own.
         Cni::CiliumWireguard => vec!["cilium_host", "cilium_net", "cilium_vxlan", "cilium_wg0", "lxc*"],
     };
-    PodNetwork { devices, routed: cni == Cni::CalicoBgp }
+    PodNetwork { devices, routed: cni == Cni::CalicoBgp, replaces_kube_proxy: cni.is_cilium() }
 }
 
 /// The addresses of a group, sorted; of a zone without a fixed range everything.

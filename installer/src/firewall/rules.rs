@@ -15,9 +15,9 @@ use std::fmt::Display;
 pub const DROP_COUNTERS: [&str; 6] =
     ["drop_forward", "drop_guard", "drop_input", "drop_invalid", "drop_output", "drop_spoofed"];
 
-/// Logs at most this much, so that a flood from outside fills no disk.
+/// Logs at most this much, so that a flood from outside fills no disk; at a level that the console does not show.
 const REFUSE: &str = "    chain refuse {
-        limit rate 5/second burst 10 packets log prefix \"metalstrap drop: \" level info
+        limit rate 5/second burst 10 packets log prefix \"metalstrap drop: \" level debug
         drop
     }
 ";
@@ -294,9 +294,14 @@ impl Model {
             "meta l4proto { icmp, ipv6-icmp } accept".to_owned(),
         ];
         if let Some(pods) = &self.pods {
-            rules.push(format!("oifname {} accept", list(pods.devices.iter().map(|d| format!("\"{d}\"")))));
-            rules.push(format!("ip daddr {} accept", list([self.pod_cidr, self.service_cidr])));
-            rules.push("ct status dnat accept".to_owned());
+            if pods.replaces_kube_proxy {
+                // Services are rewritten by eBPF, after this chain.
+                rules.push(format!("ip daddr {} accept", list([self.pod_cidr, self.service_cidr])));
+            } else {
+                rules.push(format!("ip daddr {} accept", self.pod_cidr));
+                // kube-proxy has rewritten it: a service, wherever its answerer is.
+                rules.push("ct status dnat accept".to_owned());
+            }
         }
         for flow in egress {
             let to = match flow.destinations.as_slice() {

@@ -30,6 +30,8 @@ pub const HOST_PORT: u16 = 8081;
 pub const HOST_SERVICE_PORT: u16 = 9100;
 /// Where machines other than the node answer.
 pub const PEER_PORTS: [u16; 12] = [22, 53, 80, 443, 6443, 8080, 8443, 9940, 10250, 30080, 30443, 40000];
+/// The operator's own flow to masters, where others than the node answer it, too.
+pub const OPERATOR_PORT: u16 = OTHER_NODE_PORTS[1];
 /// The same for UDP.
 pub const PEER_UDP_PORTS: [u16; 3] = [53, 123, 8472];
 
@@ -155,8 +157,8 @@ pub fn open_services(world: &World) -> Result<Vec<Listeners>> {
     let mut all = vec![Listeners::start(world.own(), &TCP_PORTS, &own, &UDP_PORTS).context("on the node")?];
     for host in world.others() {
         let (v4, v6) = host.addresses(kind);
-        let peer =
-            Listeners::start(&world.spaces[&host], &PEER_PORTS, &[v4.into(), v6.into()], &PEER_UDP_PORTS);
+        let tcp = [&PEER_PORTS[..], &[OPERATOR_PORT]].concat();
+        let peer = Listeners::start(&world.spaces[&host], &tcp, &[v4.into(), v6.into()], &PEER_UDP_PORTS);
         all.push(peer.with_context(|| format!("on {host:?}"))?);
     }
     Ok(all)

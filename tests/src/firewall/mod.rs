@@ -20,3 +20,4 @@ pub mod speed;
 pub mod sweep;
 pub mod topology;
 pub mod tricks;
+pub mod variants;

@@ -82,6 +82,8 @@ pub struct Mutations<'a> {
     pub expected: &'a (dyn Fn(&Cell) -> Verdict + Sync),
     /// Rounds of tricks played so far.
     pub round: u16,
+    /// Which rules are taken away.
+    pub only: &'a dyn Fn(&Rule) -> bool,
 }
 
 /// What can be seen of a rule set besides the cells: tricks by their place in the list, counters of drops by name.
@@ -108,8 +110,10 @@ impl Mutations<'_> {
         self.ensure_logged()?;
         self.load()?;
         let all = rules(self.world)?;
+        let chosen: Vec<(usize, &Rule)> =
+            all.iter().enumerate().filter(|(_, rule)| (self.only)(rule)).collect();
         let mut dead = Vec::new();
-        for (index, rule) in all.iter().enumerate() {
+        for (index, rule) in chosen.iter().copied() {
             self.load()?;
             // Handles of a fresh table differ, its order does not.
             let fresh = rules(self.world)?;
@@ -122,7 +126,7 @@ impl Mutations<'_> {
             }
         }
         self.load()?;
-        Ok((all.len(), dead))
+        Ok((chosen.len(), dead))
     }
 
     fn load(&self) -> Result<()> {
@@ -197,15 +201,10 @@ impl Mutations<'_> {
             return Ok(true);
         }
         let mut closed: Vec<Cell> = closed.into_iter().map(|(cell, _)| *cell).collect();
-        for again in 2..=3 {
-            if closed.is_empty() {
-                break;
-            }
-            let still = matrix::ask(self.world, &closed, matrix::QUIET * again)?;
-            closed.retain(|cell| {
-                still.get(cell).is_some_and(|verdict| verdict.is_silence() && *verdict != expected(cell))
-            });
-        }
+        let still = matrix::ask(self.world, &closed, matrix::QUIET * 2)?;
+        closed.retain(|cell| {
+            still.get(cell).is_some_and(|verdict| verdict.is_silence() && *verdict != expected(cell))
+        });
         Ok(!closed.is_empty())
     }
 

@@ -42,7 +42,13 @@ fn prove(kind: Kind, seed: u64) -> Row {
             return row;
         }
     };
+    let only = std::env::var("FIREWALL_STEP").ok();
     for (name, step) in STEPS {
+        // For who works on one step; the table shows a count of 0 then.
+        if only.as_ref().is_some_and(|only| only != name) {
+            row.steps.push((0, 0.0));
+            continue;
+        }
         let start = Instant::now();
         match step(&mut bench) {
             Ok(count) => row.steps.push((count, start.elapsed().as_secs_f64())),
@@ -128,7 +134,7 @@ fn run() -> Result<digest::Digest> {
     print_table(&rows, start.elapsed().as_secs_f64());
     let mut digest = digest::Digest::new(seed, STEPS.len() * rows.len());
     let cells: usize = rows.iter().filter_map(|row| row.steps.get(MATRIX)).map(|(cells, _)| cells).sum();
-    if only.is_none() && cells < LEAST_CELLS {
+    if only.is_none() && std::env::var_os("FIREWALL_STEP").is_none() && cells < LEAST_CELLS {
         digest.add("all", "matrix", vec![format!("{cells} cells, expected {LEAST_CELLS} at least")]);
     }
     for row in rows {

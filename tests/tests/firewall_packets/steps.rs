@@ -6,12 +6,12 @@ use std::time::Duration;
 use tests::firewall::kube_proxy::{self, Mode};
 use tests::firewall::listen::Listeners;
 use tests::firewall::matrix::{self, Cell};
-use tests::firewall::mutate::{Mutations, core_cells};
+use tests::firewall::mutate::{Mutations, Rule, core_cells, rules};
 use tests::firewall::nodes::{self, Kind};
 use tests::firewall::probe::{Knock, Probe, Verdict, probe_again};
 use tests::firewall::random::{self, Dice};
 use tests::firewall::topology::{Host, Place, World};
-use tests::firewall::{plan, reload, sweep, tricks};
+use tests::firewall::{plan, reload, sweep, tricks, variants};
 
 const RELOADS: usize = 300;
 const KILLS: u64 = 20;
@@ -59,6 +59,8 @@ pub const STEPS: &[(&str, Step)] = &[
     ("ports swept", sweeps),
     ("reloads in a flood", reloads),
     ("rules taken away", mutations),
+    ("container networks", networks),
+    ("egress restricted", restricted),
 ];
 
 impl Bench {
@@ -340,9 +342,144 @@ fn mutations(bench: &mut Bench) -> Result<usize> {
     let expected = bench.expected();
     let cells = core_cells(&bench.cells, &expected);
     let rules = bench.rules.clone();
-    let mut mutations =
-        Mutations { world: &bench.world, rules, cells, expected: &expected, round: 2 * tricks::TRIES };
+    let mut mutations = Mutations {
+        world: &bench.world,
+        rules,
+        cells,
+        expected: &expected,
+        round: 2 * tricks::TRIES,
+        only: &|_| true,
+    };
     let (count, dead) = mutations.dead()?;
     bench.fail("removing it changes nothing", dead);
     Ok(count)
+}
+
+/// Other container networks and features: what they open on the wires, and nothing else; each rule they add has its
+/// effect. Every network is judged on both kinds of node and its rules are taken away on one of them.
+fn networks(bench: &mut Bench) -> Result<usize> {
+    let kind = bench.kind();
+    if !kind.runs_pods() {
+        return Ok(0);
+    }
+    bench.load()?;
+    let usual: BTreeSet<String> = rules(&bench.world)?.into_iter().map(|rule| rule.text).collect();
+    let cells = variants::network_cells(&bench.world);
+    let mut judged = 0;
+    for (number, network) in variants::NETWORKS.iter().enumerate() {
+        bench.world.own().nft(&nodes::rules_of(&network.node(kind)?, kind)?).context(network.name)?;
+        bench.world.own().forget()?;
+        let expected = |cell: &Cell| network.expected(kind, cell);
+        let run = matrix::run(&bench.world, &cells, &expected)?;
+        bench.asked_again += run.asked_again;
+        bench.fail(network.name, matrix::differences(&run.verdicts, &expected));
+        judged += cells.len();
+        if (number % 2 == 0) == (kind == Kind::Master) {
+            let open: Vec<Cell> =
+                cells.iter().copied().filter(|cell| expected(cell) != Verdict::Dropped).collect();
+            let dead = dead_openings(bench, network, &usual, &open)?;
+            bench.fail(&format!("{}: removing it changes nothing", network.name), dead);
+        }
+    }
+    bench.load()?;
+    Ok(judged)
+}
+
+/// Rules for the wires that a network adds and whose removal closes no cell.
+fn dead_openings(
+    bench: &Bench,
+    network: &variants::Network,
+    usual: &BTreeSet<String>,
+    open: &[Cell],
+) -> Result<Vec<String>> {
+    let node = bench.world.own();
+    let text = nodes::rules_of(&network.node(bench.kind())?, bench.kind())?;
+    let is_added =
+        |rule: &Rule| ["services", "admitted"].contains(&rule.chain.as_str()) && !usual.contains(&rule.text);
+    let mut dead = Vec::new();
+    let all = rules(&bench.world)?;
+    for (index, rule) in all.iter().enumerate().filter(|(_, rule)| is_added(rule)) {
+        node.nft(&text)?;
+        let fresh = rules(&bench.world)?;
+        let same =
+            fresh.get(index).filter(|f| f.text == rule.text).context("the same rules after a reload")?;
+        node.nft(&format!("delete rule inet metalstrap {} handle {}\n", same.chain, same.handle))?;
+        node.forget()?;
+        let mut closed = open.to_vec();
+        for quiet in [matrix::QUIET, 2 * matrix::QUIET] {
+            let verdicts = matrix::ask(&bench.world, &closed, quiet)?;
+            closed.retain(|cell| verdicts.get(cell).is_some_and(|verdict| verdict.is_silence()));
+        }
+        if closed.is_empty() {
+            dead.push(format!("{}: {}", rule.chain, rule.text));
+        }
+    }
+    ensure!(all.iter().any(is_added), "void: {} adds no rule", network.name);
+    Ok(dead)
+}
+
+/// A node that may open only what it needs: every knock of its own, and each rule for them has its effect.
+fn restricted(bench: &mut Bench) -> Result<usize> {
+    let kind = bench.kind();
+    if kind == Kind::DmzProxy {
+        // It always is.
+        return Ok(0);
+    }
+    let expected = move |cell: &Cell| variants::expected_restricted(kind, cell);
+    let text = nodes::rules_of(&variants::restricted(kind)?, kind)?;
+    let own = bench.cells.iter().copied().filter(|cell| cell.from == Host::Own);
+    // And a few that come in, whose answers have to go out.
+    let inward = bench.cells.iter().copied().filter(|cell| {
+        cell.from != Host::Own && cell.to == Place::Cluster && expected(cell) != Verdict::Dropped
+    });
+    // The operator's own flow, of which the other side is opened too.
+    let operators = [Host::Master, Host::Worker, Host::Stranger].map(|there| Cell {
+        from: Host::Own,
+        to: Place::Beyond(there),
+        v6: false,
+        knock: Knock::Tcp,
+        port: matrix::OPERATOR_PORT,
+    });
+    let cells: Vec<Cell> = own.chain(inward).chain(operators).collect();
+    bench.world.own().nft(&text).context("loading the rules with restricted egress")?;
+    bench.world.own().forget()?;
+    let run = matrix::run(&bench.world, &cells, &expected)?;
+    bench.asked_again += run.asked_again;
+    bench.fail("egress restricted", matrix::differences(&run.verdicts, &expected));
+    let mut count = cells.len();
+    // A master has the same rules as a worker, for other addresses.
+    if kind != Kind::Master && bench.failures.is_empty() {
+        let (world, rules) = (&bench.world, text);
+        let only = |rule: &Rule| rule.chain == "output" && !is_vrrp(rule);
+        let mut mutations =
+            Mutations { world, rules, cells, expected: &expected, round: 2 * tricks::TRIES, only: &only };
+        let (taken, dead) = mutations.dead()?;
+        bench.fail("egress restricted: removing it changes nothing", dead);
+        count += taken;
+    }
+    if kind == Kind::InternalProxy {
+        vrrp_goes_out(bench)?;
+    }
+    bench.load()?;
+    Ok(count)
+}
+
+fn is_vrrp(rule: &Rule) -> bool {
+    rule.chain == "output" && ["l4proto vrrp", "l4proto 112"].iter().any(|text| rule.text.contains(text))
+}
+
+/// keepalived reaches its peer by one rule; no socket that connects can tell.
+fn vrrp_goes_out(bench: &mut Bench) -> Result<()> {
+    let text = nodes::rules_of(&variants::restricted(bench.kind())?, bench.kind())?;
+    bench.world.own().nft(&text)?;
+    if !variants::vrrp_leaves(&bench.world)? {
+        bench.fail("egress restricted", vec!["VRRP does not reach the peer".to_owned()]);
+    }
+    let all = rules(&bench.world)?;
+    let rule = all.iter().find(|rule| is_vrrp(rule)).context("the rule for VRRP")?;
+    bench.world.own().nft(&format!("delete rule inet metalstrap output handle {}\n", rule.handle))?;
+    if variants::vrrp_leaves(&bench.world)? {
+        bench.fail("egress restricted", vec![format!("removing it changes nothing: {}", rule.text)]);
+    }
+    Ok(())
 }
