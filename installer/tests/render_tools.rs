@@ -187,8 +187,7 @@ fn systemd_takes_the_units_of_data_disks_under_their_names() {
     assert!(said.contains("Where= setting doesn't match unit name"), "{said}");
 }
 
-/// networkd itself, in a namespace with two wires that bear the pinned names (there is no udev to rename them, and no card
-/// here has a permanent MAC: the match is put by name). Read-only `/sys` tells it so. It runs until both addresses are there, or for ten seconds.
+/// networkd itself, in a namespace with two wires that bear the pinned names (there is no udev to rename them). Read-only `/sys` tells it so. It runs until both addresses are there, or for ten seconds.
 const NETWORKD: &str = r#"set -e
     mount --make-rprivate /; mount -t sysfs -o ro none /sys
     mount -t tmpfs none /run; mkdir -p /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp
@@ -198,7 +197,6 @@ const NETWORKD: &str = r#"set -e
     cp "$0"/etc/systemd/networkd.conf.d/* /run/systemd/networkd.conf.d/
     printf '[Match]\nName=*\n[Network]\nDHCP=yes\n' >/run/systemd/network/80-metalstrap-dhcp.network
     for leg in cluster0 dmz0; do
-        sed -i -e /^Type=ether/d -e "s/^PermanentMACAddress=.*/Name=$leg/" /etc/systemd/network/20-$leg.network
         ip link add $leg type veth peer name wire-$leg; ip link set wire-$leg up
     done
     ip link add cni0 type veth peer name veth0

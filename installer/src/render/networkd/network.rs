@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use profiles::network::{Bond, Link, LinkKind, Network, NicMatch, Route};
 
 pub(super) fn file(link: &Link, network: &Network, place: Place) -> Result<String, RenderError> {
-    let mut file = matching(link)?;
+    let mut file = matching(link, place)?;
     // Nobody waits for a card of a bond: the bond is there while one of them is.
     let required = (!link.is_addressed()).then_some("no");
     if link.mtu_bytes.is_some() || required.is_some() {
@@ -27,20 +27,25 @@ pub(super) fn file(link: &Link, network: &Network, place: Place) -> Result<Strin
     file.finish()
 }
 
-/// A card is found by its permanent MAC, whatever its name is now and whatever MAC its bond has given it.
-fn matching(link: &Link) -> Result<IniFile, RenderError> {
+/// On an installed node a card is found by the name that its `.link` gives it, and only by that: networkd takes over from the initramfs a
+/// device that udev has yet to rename, would bring it up if it matched by MAC, and Linux 6.1 does not rename an interface that is up.
+/// In the live system cards keep their names, and the permanent MAC is the one that no bond changes.
+fn matching(link: &Link, place: Place) -> Result<IniFile, RenderError> {
     let file = IniFile::new().section("Match");
-    Ok(match &link.kind {
-        LinkKind::Physical { nic: NicMatch::Mac(mac) } => {
+    Ok(match (&link.kind, place) {
+        (LinkKind::Physical { nic: NicMatch::Mac(mac) }, Place::Live) => {
             file.entry("Type", "ether").entry("PermanentMACAddress", mac)
         }
-        LinkKind::Physical { nic: NicMatch::Name(name) } => file.entry("Name", name),
+        (LinkKind::Physical { nic: NicMatch::Name(name) }, _) => file.entry("Name", name),
         // A physical link is of no kind.
-        LinkKind::Physical { nic: NicMatch::Any } => file.entry("Type", "ether").entry("Kind", "!*"),
-        LinkKind::Physical { nic: NicMatch::Only } => {
+        (LinkKind::Physical { nic: NicMatch::Any }, _) => file.entry("Type", "ether").entry("Kind", "!*"),
+        (LinkKind::Physical { nic: NicMatch::Only }, _) => {
             return Err(RenderError::NoMac { interface: link.name.clone() });
         }
-        LinkKind::Bond(_) | LinkKind::Bridge { .. } | LinkKind::Vlan { .. } => file.entry("Name", &link.name),
+        (LinkKind::Physical { nic: NicMatch::Mac(_) }, Place::Installed)
+        | (LinkKind::Bond(_) | LinkKind::Bridge { .. } | LinkKind::Vlan { .. }, _) => {
+            file.entry("Name", &link.name)
+        }
     })
 }
 
