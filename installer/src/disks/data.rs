@@ -124,14 +124,17 @@ fn choose_one(
     }
 }
 
-/// Disks with data of this node for this place that the selector does not want.
+/// Disks with data of this node for this place that nothing takes, in order of their paths.
 fn left_behind(inventory: &Inventory, wishes: &Wishes, target: &TargetDisk) -> Vec<String> {
-    let is_other = |disk: &&Disk| wishes.is_own_data(disk) && disk.path != target.path();
-    let warn = |disk: &Disk| {
-        let mount = wishes.data().map(|data| data.mark.mount.clone()).unwrap_or_default();
-        format!("{}: it holds data of this node for {mount} and is not taken", describe(disk))
+    let Some(DataPurpose { mark, system_disk, .. }) = wishes.data() else { return Vec::new() };
+    let is_other =
+        |disk: &&Disk| wishes.is_own_data(disk) && disk.path != target.path() && disk.path != *system_disk;
+    let mut others: Vec<&Disk> = inventory.disks.iter().filter(is_other).collect();
+    others.sort_by(|a, b| a.path.cmp(&b.path));
+    let warn = |disk: &&Disk| {
+        format!("{}: it holds data of this node for {} and is not taken", describe(disk), mark.mount)
     };
-    inventory.disks.iter().filter(is_other).map(warn).collect()
+    others.iter().map(warn).collect()
 }
 
 /// All disks of a node that may be written to. Only [`choose_disks`] can make one.

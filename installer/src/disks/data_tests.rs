@@ -219,6 +219,18 @@ fn nothing_is_taken_in_the_place_of_own_data() {
              /var/lib/rancher and is not taken"
         ]
     );
+    // In which order the kernel has found the disks says nothing.
+    let mut fourth = machine().disks[2].clone();
+    fourth.path = "/dev/sdd".to_owned();
+    fourth.serial = Some("2031A2B3C4D8".to_owned());
+    fourth.wwn = None;
+    inventory.disks.push(fourth);
+    let named = with("{ mount = \"/var/lib/rancher\", disk = { serial = \"2031A2B3C4D8\" } }");
+    let said = choose(&inventory, &named).unwrap();
+    let paths: Vec<&str> = said.iter().map(|line| &line[..8]).collect();
+    assert_eq!(paths, ["/dev/sdd", "/dev/sdb", "/dev/sdc"]);
+    inventory.disks.reverse();
+    assert_eq!(choose(&inventory, &named).unwrap(), said);
 }
 
 #[test]
