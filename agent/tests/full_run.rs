@@ -27,7 +27,8 @@ struct Node {
 }
 
 async fn start() -> Node {
-    let (root, pki) = (tempfile::tempdir().unwrap(), Pki::new());
+    // In memory: how full the disk of this machine is must not count.
+    let (root, pki) = (tempfile::tempdir_in("/dev/shm").unwrap(), Pki::new());
     kit::fake_root(root.path());
     let port = kit::serve_api(&pki, Arc::new(Mutex::new((200, "ok".to_owned())))).await;
     kit::put(root.path(), "etc/rancher/k3s/k3s.yaml", &pki.kubeconfig(port));
@@ -67,7 +68,11 @@ fn without_times(mut report: Report) -> Report {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_healthy_node_is_reported_healthy_until_it_is_not() {
     let node = start().await;
-    let healthy = async || get(&node.socket, "/healthz").await.ok();
+    // The report says why it is not so yet.
+    let healthy = async || match get(&node.socket, "/healthz").await {
+        Err(_) => Err(get(&node.socket, "/v1/report").await.unwrap_or_else(|error| error)),
+        text => text,
+    };
     let text = kit::eventually("healthy", healthy).await;
     assert_eq!(text, "master-1 healthy, 21 checks ok\n");
     let report: Report = serde_json::from_str(&get(&node.socket, "/v1/report").await.unwrap()).unwrap();
@@ -78,14 +83,17 @@ async fn a_healthy_node_is_reported_healthy_until_it_is_not() {
 
     let down = ("k3s.service", "loaded", "failed", "failed", 2_000_000);
     let up = std::mem::replace(&mut node.units.lock().unwrap()[0], down);
-    let refused = async || get(&node.socket, "/healthz").await.err();
+    let refused = async || match get(&node.socket, "/healthz").await {
+        Ok(text) => Err(text),
+        Err(error) => Ok(error),
+    };
     let status = kit::eventually("not healthy", refused).await;
     assert!(status.ends_with("answers /healthz with HTTP status 503"), "{status}");
     let report: Report = serde_json::from_str(&get(&node.socket, "/v1/report").await.unwrap()).unwrap();
     assert!(report.because.contains(&"unit.k3s: k3s.service has failed (failed)".to_owned()), "{report:?}");
 
     node.units.lock().unwrap()[0] = up;
-    kit::eventually("healthy again", async || get(&node.socket, "/healthz").await.ok()).await;
+    kit::eventually("healthy again", healthy).await;
     let console = std::fs::read_to_string(node.root.path().join("dev/ttyS0")).unwrap();
     let lines: Vec<&str> = console.lines().collect();
     assert_eq!(lines.first(), Some(&"metalstrap-agent: master-1 healthy, 21 checks ok"));

@@ -91,7 +91,7 @@ async fn serves_an_address_as_soon_as_it_can_be_had() {
     let _listeners = server::start(&folder.path().join("agent.sock"), &[address], receiver).unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     drop(taken);
-    kit::eventually("served", async || TcpStream::connect(address).ok()).await;
+    kit::eventually("served", async || TcpStream::connect(address).map_err(|error| error.to_string())).await;
 }
 
 #[tokio::test]

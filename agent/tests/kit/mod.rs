@@ -22,7 +22,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
@@ -233,13 +233,16 @@ pub fn program(root: &Path, path: &str, body: &str) {
     fs::set_permissions(full, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Tries again until it is so, for at most a minute.
-pub async fn eventually<T, F: AsyncFnMut() -> Option<T>>(what: &str, mut look: F) -> T {
-    for _ in 0..1200 {
-        if let Some(found) = look().await {
-            return found;
+/// Tries again until it is so, for at most three minutes; then says what was in the way at last.
+pub async fn eventually<T, F: AsyncFnMut() -> Result<T, String>>(what: &str, mut look: F) -> T {
+    let started = Instant::now();
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(obstacle) if started.elapsed() > Duration::from_secs(180) => {
+                panic!("never came: {what}: {obstacle}")
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("never came: {what}");
 }
