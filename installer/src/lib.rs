@@ -15,6 +15,7 @@ pub mod handover;
 pub mod identify;
 pub mod install;
 pub mod inventory;
+pub mod medium;
 pub mod plan;
 pub mod preflight;
 pub mod probe;

@@ -1,15 +1,16 @@
 //! Preflight: everything that can be known to fail is found before the first write.
 
-use super::sources::{efi_programs, found_length, medium_digest};
 use super::{Run, StepError};
 use crate::disks::ensure_unchanged;
 use crate::exit::ExitCode;
+use crate::medium::FileLook;
+use crate::medium::sources::{efi_programs, found_length, medium_digest};
 use crate::plan::image::FileDigest;
 use crate::plan::phases::MEDIUM_FILES;
 use crate::plan::{PlannedDisk, Step};
 use crate::preflight::checks::image::judge_units;
 use crate::preflight::checks::medium::ensure_length;
-use crate::preflight::{FileLook, Outcome, RecordedCheck};
+use crate::preflight::{Outcome, RecordedCheck};
 use crate::refusal::Refusal;
 use profiles::preflight::MEDIUM_HASHES;
 use std::io;

@@ -12,14 +12,13 @@ pub mod error;
 pub mod esp;
 pub mod partitions;
 mod resume;
-pub(crate) mod sources;
 mod state;
 pub mod units;
 
 pub(crate) use disk::slot_role;
 pub use error::{ApplyFailure, StepError};
-pub use sources::Sources;
 
+use crate::medium::Sources;
 use crate::plan::boot::Slot;
 use crate::plan::{InstallPlan, Planned, Step};
 use crate::preflight::{Outcome, RecordedCheck};

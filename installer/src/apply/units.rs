@@ -42,19 +42,9 @@ pub fn parse_install_section(text: &str) -> InstallSection {
     section
 }
 
-/// File name of a unit: that of the template for an instance.
-pub fn unit_file_name(unit: &str) -> String {
-    match (unit.split_once('@'), unit.rsplit_once('.')) {
-        (Some((name, instance)), Some((_, suffix))) if !instance.starts_with('.') => {
-            format!("{name}@.{suffix}")
-        }
-        _ => unit.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{parse_install_section, unit_file_name};
+    use super::parse_install_section;
 
     #[test]
     fn links_follow_the_install_section_only() {
@@ -70,12 +60,5 @@ mod tests {
             ]
         );
         assert!(parse_install_section("[Service]\nType=exec\n").links("x.service").is_empty());
-    }
-
-    #[test]
-    fn an_instance_lives_in_its_template() {
-        assert_eq!(unit_file_name("serial-getty@ttyS0.service"), "serial-getty@.service");
-        assert_eq!(unit_file_name("k3s.service"), "k3s.service");
-        assert_eq!(unit_file_name("a@.service"), "a@.service");
     }
 }

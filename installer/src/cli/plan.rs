@@ -3,11 +3,10 @@
 use super::cluster::read_cluster;
 use super::inventory::read_or_collect;
 use super::{Global, OutputFormat, print_bytes, print_json};
-use crate::apply::Sources;
 use crate::disks::{DiskOverrides, choose_disks};
 use crate::exit::{ExitCode, ExitWith, Failure};
 use crate::identify::identify_node;
-use crate::install::read_medium;
+use crate::medium::{Sources, read_medium};
 use crate::plan::ids::InstallIds;
 use crate::plan::text::render_text;
 use crate::plan::{InstallPlan, secrets};

@@ -5,16 +5,14 @@
 mod keep;
 mod kept;
 mod machine;
-mod medium;
 mod outcome;
 mod reporter;
 mod session;
 mod typed_network;
 
-pub use medium::{Medium, read_medium};
 pub use outcome::{OUTCOME_PATH, OUTCOME_SCHEMA, Outcome};
 
-use crate::apply::{ApplyFailure, Sources, apply_plan, resume_plan};
+use crate::apply::{ApplyFailure, apply_plan, resume_plan};
 use crate::codes::{Retry, advise};
 use crate::config_source::{
     FoundConfig, KernelArgs, LiveWorld, Mode, SECRETS_NAME, find_config, load_found, parse_kernel_args,
@@ -28,6 +26,7 @@ use crate::exit::ExitCode;
 use crate::handover;
 use crate::identify::identify_node;
 use crate::inventory::{Inventory, collect};
+use crate::medium::{Sources, read_medium};
 use crate::plan::data::{DataChoice, PlannedDataDisk};
 use crate::plan::ids::InstallIds;
 use crate::plan::text::render_text;

@@ -2,6 +2,7 @@
 //! tests; whatever nobody measured says so.
 
 use super::model::{Fact, NotRun};
+use crate::medium::FileLook;
 use crate::probe::LegFindings;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -227,15 +228,4 @@ pub struct ShownCa {
     pub hashes: Vec<String>,
     /// Whether the server's own certificate is signed by it, or why not.
     pub signs_server: Result<(), String>,
-}
-
-/// A file that an install reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileLook {
-    /// Where.
-    pub path: String,
-    /// Length it should have.
-    pub wanted: u64,
-    /// Length it has, or why it is none.
-    pub found: Result<u64, String>,
 }

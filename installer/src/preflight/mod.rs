@@ -17,8 +17,8 @@ mod skip;
 
 pub use catalogue::CATALOGUE;
 pub use facts::{
-    Api, ChosenDisk, Facts, FileLook, KernelMessages, MemoryController, NtpAnswer, PortFacts, Route, Sensor,
-    ShownCa, Wear,
+    Api, ChosenDisk, Facts, KernelMessages, MemoryController, NtpAnswer, PortFacts, Route, Sensor, ShownCa,
+    Wear,
 };
 pub use model::{Check, Class, Fact, Finding, Input, Judged, NotRun, Outcome, Purpose, Severity, known};
 pub use prepare::{Parts, Prepared};

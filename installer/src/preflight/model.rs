@@ -2,8 +2,8 @@
 
 use super::facts::Facts;
 use crate::disks::{NodeDisks, TargetDisk};
-use crate::install::Medium;
 use crate::inventory::Inventory;
+use crate::medium::Medium;
 use crate::plan::Planned;
 use crate::refusal::Refusal;
 use profiles::node::{NodeConfig, Role};

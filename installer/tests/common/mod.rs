@@ -10,8 +10,9 @@
 pub mod disk;
 
 use installer::apply::esp::Esp;
-use installer::apply::{Reporter, Sources, StepError};
+use installer::apply::{Reporter, StepError};
 use installer::exit::ExitCode;
+use installer::medium::{Sources, unit_file_name};
 use installer::plan::data::{DATA_MARK_OFFSET, DataChoice, DataMark};
 use installer::plan::ids::InstallIds;
 use installer::plan::image::{Artifact, Artifacts, FileDigest, ImageInfo};
@@ -129,7 +130,7 @@ impl Fixture {
         std::fs::create_dir_all(&folder).unwrap();
         let plan = self.plan().plan;
         for unit in &plan.units_enabled {
-            let name = installer::apply::units::unit_file_name(unit);
+            let name = unit_file_name(unit);
             std::fs::write(folder.join(name), "[Install]\nWantedBy=multi-user.target\n").unwrap();
         }
     }

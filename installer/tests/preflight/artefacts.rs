@@ -1,7 +1,7 @@
 use crate::world::{Case, World, case, unknown};
 use installer::exit::ExitCode;
+use installer::medium::FileLook;
 use installer::plan::image::ImageInfo;
-use installer::preflight::FileLook;
 use installer::preflight::Outcome::{CouldNotRun, Fail, NotApplicable, Pass, Warn};
 use installer::refusal::Refusal;
 

@@ -1,14 +1,14 @@
 //! A healthy machine that is about to become master-2 of the example, and what is changed of it for a case.
 
 use installer::disks::{DiskOverrides, NodeDisks, choose_disks};
-use installer::install::Medium;
 use installer::inventory::{Firmware, HealthStatus, Inventory, parse_inventory};
+use installer::medium::{FileLook, Medium};
 use installer::plan::ids::InstallIds;
 use installer::plan::image::{Artifact, Artifacts, FileDigest, ImageInfo};
 use installer::plan::{PlanInput, Planned, PlannedDisk, machine_nics, plan_install};
 use installer::preflight::{
-    Api, CheckResult, ChosenDisk, Facts, FileLook, Input, KernelMessages, MemoryController, NotRun,
-    NtpAnswer, Outcome, PortFacts, PreflightReport, Purpose, Route, Sensor, ShownCa, Skips, Wear, judge_all,
+    Api, CheckResult, ChosenDisk, Facts, Input, KernelMessages, MemoryController, NotRun, NtpAnswer, Outcome,
+    PortFacts, PreflightReport, Purpose, Route, Sensor, ShownCa, Skips, Wear, judge_all,
 };
 use installer::probe::{Answer, Carrier, DnsAnswer, LegFindings, MtuAnswer};
 use installer::refusal::Refusal;

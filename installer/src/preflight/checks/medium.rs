@@ -1,8 +1,8 @@
 //! The medium: is it whole, does it fit, is it the one that is running?
 
 use crate::exit::ExitCode;
+use crate::medium::FileLook;
 use crate::plan::layout::{MIB, ROOT_MIB};
-use crate::preflight::facts::FileLook;
 use crate::preflight::model::{Check, Class, Finding, NotRun, known};
 use crate::refusal::Refusal;
 use profiles::preflight::{MEDIUM_FILES, MEDIUM_HASHES, MEDIUM_READABLE, MEDIUM_SAME_IMAGE, MEDIUM_SLOT};

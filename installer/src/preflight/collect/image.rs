@@ -1,7 +1,7 @@
 //! Medium and image.
 
 use super::readable;
-use crate::apply::Sources;
+use crate::medium::Sources;
 use crate::plan::Planned;
 use crate::preflight::facts::Facts;
 use crate::preflight::model::{Fact, NotRun};

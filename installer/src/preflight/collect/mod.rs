@@ -16,9 +16,9 @@ pub use sysio::sntp::parse_answer;
 
 use super::facts::Facts;
 use super::model::{Fact, NotRun};
-use crate::apply::Sources;
 use crate::disks::{NodeDisks, TargetDisk};
 use crate::inventory::Inventory;
+use crate::medium::Sources;
 use crate::plan::Planned;
 use profiles::node::NodeConfig;
 use std::time::Duration;

@@ -1,12 +1,10 @@
 //! Where the bytes of an install come from, and what is there. Looks only; used by the preflight checks and, right before the
 //! first write, by the install itself.
 
-use super::units::unit_file_name;
 use crate::plan::image::FileDigest;
 use crate::plan::model::EspSource;
 use crate::plan::phases::MEDIUM_FILES;
 use crate::plan::{Planned, Step};
-use crate::preflight::FileLook;
 use std::path::{Path, PathBuf};
 use sysio::files::read_text;
 
@@ -16,6 +14,17 @@ const UNIT_MAX_BYTES: u64 = 256 * 1024;
 const UNIT_FOLDERS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 /// What GRUB for BIOS is made from.
 const GRUB_FILES: [&str; 3] = ["boot.img", "kernel.img", "moddep.lst"];
+
+/// A file that an install reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileLook {
+    /// Where.
+    pub path: String,
+    /// Length it should have.
+    pub wanted: u64,
+    /// Length it has, or why it is none.
+    pub found: Result<u64, String>,
+}
 
 /// Where the bytes come from.
 #[derive(Clone, Debug)]
@@ -86,6 +95,16 @@ impl Sources {
     }
 }
 
+/// File name of a unit: that of the template for an instance.
+pub fn unit_file_name(unit: &str) -> String {
+    match (unit.split_once('@'), unit.rsplit_once('.')) {
+        (Some((name, instance)), Some((_, suffix))) if !instance.starts_with('.') => {
+            format!("{name}@.{suffix}")
+        }
+        _ => unit.to_owned(),
+    }
+}
+
 /// What the plan says of a file of the medium.
 pub(crate) fn medium_digest(planned: &Planned, name: &str) -> Option<FileDigest> {
     planned.plan.steps().find_map(|step| {
@@ -115,5 +134,17 @@ pub(crate) fn found_length(path: &Path) -> Result<u64, String> {
         Ok(metadata) if metadata.is_file() => Ok(metadata.len()),
         Ok(_) => Err("it is no file".to_owned()),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unit_file_name;
+
+    #[test]
+    fn an_instance_lives_in_its_template() {
+        assert_eq!(unit_file_name("serial-getty@ttyS0.service"), "serial-getty@.service");
+        assert_eq!(unit_file_name("k3s.service"), "k3s.service");
+        assert_eq!(unit_file_name("a@.service"), "a@.service");
     }
 }

@@ -1,4 +1,8 @@
-//! What the live medium and the running image say about themselves.
+//! What the live medium and the running image say about themselves, and the bytes they have for an install.
+
+pub(crate) mod sources;
+
+pub use sources::{FileLook, Sources, unit_file_name};
 
 use crate::exit::ExitCode;
 use crate::plan::image::{Artifacts, DescriptionError, ImageInfo, parse_artifacts, parse_image};
