@@ -42,6 +42,11 @@ impl Machine {
         by_permanent.or_else(|| cards().find(|link| link.permanent_mac.is_none() && link.mac == Some(mac.0)))
     }
 
+    /// The bond, bridge or VLAN with this name.
+    fn made(&self, name: &str) -> Option<&Link> {
+        self.links.get(name).filter(|link| is_made_of_others(link))
+    }
+
     /// Every Ethernet address of this machine.
     pub fn macs(&self) -> BTreeSet<MacAddr> {
         let both = self.links.values().flat_map(|link| [link.mac, link.permanent_mac]);
@@ -77,11 +82,8 @@ pub fn look(node: &NodeConfig, chosen: &BTreeMap<String, MacAddr>, may_change: b
                 let mac = node.interfaces.iter().find(|i| i.name == questions.leg).and_then(|i| i.mac);
                 let mac = mac.or_else(|| chosen.get(&questions.leg).copied());
                 let thread = scope.spawn(move || {
-                    if is_card(node, &questions.leg) {
-                        look_at_leg(questions, machine, mac, may_change)
-                    } else {
-                        not_looked(questions, STACKED)
-                    }
+                    let is_card = is_card(node, &questions.leg);
+                    look_at_leg(questions, machine, mac.filter(|_| is_card), is_card, may_change)
                 });
                 (questions, thread)
             })
@@ -94,7 +96,8 @@ pub fn look(node: &NodeConfig, chosen: &BTreeMap<String, MacAddr>, may_change: b
     })
 }
 
-/// A card alone says nothing about a leg that is a VLAN or a bond: its frames are tagged, or leave by another card.
+/// A card alone says nothing about a leg that is a VLAN or a bond: its frames are tagged, or leave by another card. Such a leg is asked
+/// through the link of its name, which the installed system has, and the live one when the early network made it.
 const STACKED: &str = "it stands on a bond, a bridge or a VLAN, which this system has not made";
 
 fn is_card(node: &NodeConfig, leg: &str) -> bool {
@@ -109,17 +112,23 @@ fn look_at_leg(
     questions: &LegQuestions,
     machine: &Result<Machine, String>,
     mac: Option<MacAddr>,
+    is_card: bool,
     may_change: bool,
 ) -> LegFindings {
     let machine = match machine {
         Ok(machine) => machine,
         Err(why) => return not_looked(questions, why),
     };
-    let Some(mac) = mac else {
-        return not_looked(questions, "which card it is cannot be told without a MAC");
+    let link = match (mac, is_card) {
+        (_, false) => machine.made(&questions.leg).ok_or_else(|| STACKED.to_owned()),
+        (None, true) => Err("which card it is cannot be told without a MAC".to_owned()),
+        (Some(mac), true) => {
+            machine.card(mac).ok_or_else(|| format!("this machine has no card with the MAC {mac}"))
+        }
     };
-    let Some(link) = machine.card(mac) else {
-        return not_looked(questions, &format!("this machine has no card with the MAC {mac}"));
+    let link = match link {
+        Ok(link) => link,
+        Err(why) => return not_looked(questions, &why),
     };
     let mut findings = match prepare(link, questions, may_change) {
         Err(why) => not_looked(questions, &why),
