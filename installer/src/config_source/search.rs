@@ -18,6 +18,13 @@ pub struct FoundConfig {
     pub secrets: Option<Vec<u8>>,
 }
 
+impl FoundConfig {
+    /// It came over a connection that anybody on the way can read and change.
+    pub fn came_in_clear(&self) -> bool {
+        self.origin.starts_with("http://")
+    }
+}
+
 impl std::fmt::Debug for FoundConfig {
     /// Where and how long; never the contents.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -166,6 +166,7 @@ fn fetches_the_cluster_file_and_the_secrets_beside_it() {
     let found =
         find(&mut machine, &config(ConfigLocation::Url("http://10.0.0.1/c/${mac}.toml".to_owned()))).unwrap();
     assert_eq!((found.origin.as_str(), found.secrets.is_some()), (url, true));
+    assert!(found.came_in_clear());
     assert_eq!(machine.fetched, [url, "http://10.0.0.1/c/secrets.toml"]);
 }
 
