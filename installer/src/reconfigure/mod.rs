@@ -17,8 +17,9 @@ pub use change::{Change, Kind};
 pub use run::{Effects, begin, confirm, recover, revert};
 
 use crate::exit::ExitCode;
+use crate::record::{RECORD_MAX_BYTES, RECORD_NODE_PATH, parse_record};
 use crate::refusal::Refusal;
-use crate::render::{RenderContext, RenderedNode, render_node};
+use crate::render::{DataMount, RenderContext, RenderedNode, render_node};
 use profiles::Cluster;
 use profiles::node::{NodeConfig, NodeSecrets, RoleConfig};
 use profiles::secret::Secret;
@@ -70,6 +71,7 @@ pub fn prepare(root: &SysRoot, cluster: &Cluster) -> Result<Prepared, Refusal> {
     let secrets = read_secrets(root)?;
     let context = RenderContext {
         chosen_macs: current.interfaces.iter().filter_map(|i| Some((i.name.clone(), i.mac?))).collect(),
+        data_mounts: data_mounts(root, &current)?,
         cluster_exists: joined(root, &current)?,
         ..RenderContext::default()
     };
@@ -112,6 +114,26 @@ fn read_secrets(root: &SysRoot) -> Result<NodeSecrets, Refusal> {
         Ok(Some(Secret::new(text.trim_end())))
     };
     Ok(NodeSecrets { server_token: read(SERVER_TOKEN)?, agent_token: read(AGENT_TOKEN)? })
+}
+
+/// Where the data disks are, of which the node config knows the wish only: the install record names the partitions.
+fn data_mounts(root: &SysRoot, node: &NodeConfig) -> Result<Vec<DataMount>, Refusal> {
+    if node.data_disks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let refuse = |why: String| {
+        let message = format!("the data disks of this node are not known: {RECORD_NODE_PATH}: {why}");
+        Refusal::new("E_NOT_INSTALLED", ExitCode::Environment, message)
+    };
+    let text = read_text(&root.path(RECORD_NODE_PATH), RECORD_MAX_BYTES)
+        .map_err(|error| refuse(format!("{:#}", anyhow::Error::new(error))))?;
+    let record = parse_record(&text).map_err(|error| refuse(format!("{:#}", anyhow::Error::new(error))))?;
+    let mounts: Vec<DataMount> = record.data_disks.iter().map(DataMount::from).collect();
+    let missing = node.data_disks.iter().find(|disk| mounts.iter().all(|mount| mount.mount != disk.mount));
+    match missing {
+        Some(disk) => Err(refuse(format!("it says nothing of {}", disk.mount))),
+        None => Ok(mounts),
+    }
 }
 
 /// True when the first master has joined a cluster that was there: its k3s configuration does not form one.

@@ -3,8 +3,10 @@
 use super::journal::{Direction, PENDING, REVERTING};
 use super::run::{begin_with, recover_with};
 use super::{Action, Effects, Prepared, begin, confirm, prepare, recover, revert};
+use crate::exit::ExitCode;
+use crate::record::{RECORD_NODE_PATH, RecordedDataDisk};
 use crate::refusal::Refusal;
-use crate::render::{RenderContext, render_node};
+use crate::render::{DataMount, RenderContext, render_node};
 use profiles::Cluster;
 use profiles::node::NodeSecrets;
 use profiles::secret::Secret;
@@ -30,14 +32,18 @@ struct Node {
 
 impl Node {
     fn install(name: &str) -> Self {
+        Self::install_of(FILE, name, RenderContext::default())
+    }
+
+    fn install_of(text: &str, name: &str, context: RenderContext) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = SysRoot::new(folder.path());
         let secrets = NodeSecrets {
             server_token: Some(Secret::new("server-secret")),
             agent_token: Some(Secret::new("agent-secret")),
         };
-        let node = cluster(FILE).resolve(name).unwrap();
-        let rendered = render_node(&node, &secrets, &RenderContext::default()).unwrap();
+        let node = cluster(text).resolve(name).unwrap();
+        let rendered = render_node(&node, &secrets, &context).unwrap();
         for file in &rendered.files {
             let path = root.path(&file.path);
             create_folders(path.parent().unwrap(), 0o755).unwrap();
@@ -129,6 +135,47 @@ fn the_same_file_changes_nothing() {
         let prepared = Node::install(name).prepare(FILE).unwrap();
         assert_eq!((paths(&prepared), prepared.actions.len()), (vec![], 0), "{name}");
     }
+}
+
+/// k3s must never start beside its data disk, also not after an apply that is about something else.
+#[test]
+fn a_node_with_a_data_disk_keeps_it_and_without_its_record_nothing_is_written() {
+    let disk = "hostname = \"master-1\"\ndata_disks = [{ mount = \"/var/lib/rancher\" }]";
+    let file = FILE.replacen("hostname = \"master-1\"", disk, 1);
+    let partition = uuid::Uuid::from_u128(7);
+    let data = DataMount { mount: "/var/lib/rancher".to_owned(), partition };
+    let context = RenderContext { data_mounts: vec![data], ..RenderContext::default() };
+    let node = Node::install_of(&file, "master-1", context);
+    let refusal = node.prepare(&file).unwrap_err();
+    assert_eq!((refusal.code, refusal.exit), ("E_NOT_INSTALLED", ExitCode::Environment));
+    assert!(
+        refusal.message.starts_with("the data disks of this node are not known: "),
+        "{}",
+        refusal.message
+    );
+
+    let record = |mount: &str| {
+        let mut record = crate::record::tests::record();
+        record.data_disks.push(RecordedDataDisk {
+            mount: mount.to_owned(),
+            partition,
+            fs: uuid::Uuid::from_u128(8),
+            serial: "S1".to_owned(),
+            kept: false,
+        });
+        let path = node.root.path(RECORD_NODE_PATH);
+        create_folders(path.parent().unwrap(), 0o755).unwrap();
+        write_atomic(&path, record.render().unwrap().as_bytes(), 0o644).unwrap();
+    };
+    record("/var/lib/other");
+    let refusal = node.prepare(&file).unwrap_err();
+    assert!(refusal.message.ends_with("it says nothing of /var/lib/rancher"), "{}", refusal.message);
+    record("/var/lib/rancher");
+    assert_eq!(paths(&node.prepare(&file).unwrap()), Vec::<&str>::new());
+    let changed = file.replace("ntp = [\"10.0.0.1\"]", "ntp = [\"10.0.0.3\"]");
+    let touched = node.prepare(&changed).unwrap();
+    assert!(paths(&touched).iter().all(|path| !path.contains("systemd/system")), "{:?}", paths(&touched));
+    assert!(!touched.changes.is_empty());
 }
 
 #[test]

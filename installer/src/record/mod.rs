@@ -141,12 +141,12 @@ pub fn parse_record(text: &str) -> Result<InstallRecord, RecordError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::{InstallRecord, RECORD_SCHEMA, RecordedPhase, parse_record};
     use std::collections::BTreeMap;
     use uuid::Uuid;
 
-    fn record() -> InstallRecord {
+    pub(crate) fn record() -> InstallRecord {
         InstallRecord {
             schema: RECORD_SCHEMA.to_owned(),
             install_id: Uuid::from_u128(1),
