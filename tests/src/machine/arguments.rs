@@ -40,10 +40,25 @@ pub fn qemu_arguments(machine: &Machine, accel: Accel, qmp: &Path, vars: &Path) 
     if let Some(network) = &machine.network {
         list.pair("-netdev", &network.netdev());
         let order = boot_index(network.boot_order);
-        list.pair("-device", &format!("virtio-net-pci,netdev=net0,mac={}{order}", network.mac));
+        match &machine.trunk {
+            Some(trunk) => trunk.arguments().iter().for_each(|(option, value)| list.pair(option, value)),
+            None => {
+                list.pair("-device", &format!("virtio-net-pci,netdev=net0,mac={}{order}", network.mac));
+            }
+        }
+    }
+    for (number, mac) in machine.neighbours.iter().enumerate() {
+        list.pair("-netdev", &format!("hubport,id=segment{number},hubid=1"));
+        list.pair(
+            "-device",
+            &format!("virtio-net-pci,id=neighbour{number},netdev=segment{number},mac={mac}"),
+        );
     }
     for mac in &machine.spare_cards {
         list.pair("-device", &format!("virtio-net-pci,mac={mac}"));
+    }
+    if machine.ends_at_reboot {
+        list.add("-no-reboot");
     }
     if let Some(kernel) = &machine.kernel {
         list.pair("-kernel", &kernel.kernel.display().to_string());
@@ -175,6 +190,23 @@ mod tests {
                  file.inject-error.0.event=none,file.inject-error.0.iotype=read,file.inject-error.0.errno=5,\
                  file.inject-error.0.sector=7,file.inject-error.1.event=none,file.inject-error.1.iotype=read,\
                  file.inject-error.1.errno=5,file.inject-error.1.sector=900 "
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn puts_neighbours_on_one_segment_and_ends_at_a_reboot() {
+        let mut machine = Machine::new("x");
+        assert!(!text(&machine).contains("-no-reboot"));
+        machine.neighbours = vec!["52:54:00:00:00:11".to_owned(), "52:54:00:00:00:12".to_owned()];
+        machine.ends_at_reboot = true;
+        let text = text(&machine);
+        assert!(
+            text.ends_with(
+                "-netdev hubport,id=segment0,hubid=1 -device virtio-net-pci,id=neighbour0,netdev=segment0,mac=52:54:00:00:00:11 \
+                 -netdev hubport,id=segment1,hubid=1 -device virtio-net-pci,id=neighbour1,netdev=segment1,mac=52:54:00:00:00:12 \
+                 -no-reboot"
             ),
             "{text}"
         );

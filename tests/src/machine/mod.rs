@@ -2,10 +2,14 @@
 
 mod arguments;
 mod network;
+mod switch;
+mod trunk;
 mod vm;
 
 pub use arguments::qemu_arguments;
 pub use network::{AGENT_GUEST_ADDRESS, Network, WEB_ADDRESS, free_port};
+pub use switch::{PortTraffic, Switch};
+pub use trunk::Trunk;
 pub use vm::{Echo, Vm};
 
 use std::path::PathBuf;
@@ -148,8 +152,14 @@ pub struct Machine {
     pub drives: Vec<Drive>,
     /// Its network card; `None` for a machine without.
     pub network: Option<Network>,
+    /// Cards that have that network behind a switch, in the place of the one card.
+    pub trunk: Option<Trunk>,
     /// Ethernet addresses of further cards, with no cable in.
     pub spare_cards: Vec<String>,
+    /// Ethernet addresses of further cards, all on one segment with nobody else. For QEMU they are `neighbour0`, `neighbour1` and so on.
+    pub neighbours: Vec<String>,
+    /// The machine ends where another one would start again.
+    pub ends_at_reboot: bool,
     /// Kernel started directly, instead of what firmware finds.
     pub kernel: Option<DirectKernel>,
     /// Hard limit: the machine is killed after so many seconds, whatever it does.
@@ -171,7 +181,10 @@ impl Machine {
             serial_number: None,
             drives: Vec::new(),
             network: None,
+            trunk: None,
             spare_cards: Vec::new(),
+            neighbours: Vec::new(),
+            ends_at_reboot: false,
             kernel: None,
             limit_secs: 900,
             allowed_signs: Vec::new(),

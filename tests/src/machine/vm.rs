@@ -126,6 +126,26 @@ impl Vm {
         }
     }
 
+    /// Waits until the machine ends by itself.
+    ///
+    /// # Errors
+    /// It does not within `within_secs`, or a bad sign comes first.
+    pub fn expect_end(&mut self, within_secs: u64) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(within_secs);
+        loop {
+            match self.log.wait_from(self.seen, deadline) {
+                Waited::More(lines) => {
+                    for line in lines {
+                        self.seen += 1;
+                        self.ensure_good(&line, "the end of the machine")?;
+                    }
+                }
+                Waited::Ended => return Ok(()),
+                Waited::Timeout => bail!("the machine still runs after {within_secs} s{}", self.tail()),
+            }
+        }
+    }
+
     /// All lines so far.
     pub fn lines(&self) -> Vec<SerialLine> {
         self.log.lines()
