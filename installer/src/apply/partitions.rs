@@ -12,11 +12,12 @@ use sysio::command::Cmd;
 use sysio::files::read_text;
 
 /// How often the nodes are looked for, with [`PAUSE`] between: 20 seconds in all.
-const TRIES: u32 = 100;
+const TRIES: u32 = 200;
 /// Pause between two looks.
-const PAUSE: Duration = Duration::from_millis(200);
-/// After this many looks the kernel is told about the partitions by hand.
-const TRIES_BEFORE_PARTX: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(100);
+/// The kernel is told about the partitions by hand after the second look, and again after this many: a loop device, for one, does not
+/// read its table itself, and who looks into the disk at that moment makes it fail.
+const PARTX_EVERY: u32 = 20;
 /// sysfs counts in sectors of 512 bytes, whatever the disk has.
 const SYSFS_SECTOR: u64 = 512;
 
@@ -64,7 +65,7 @@ pub fn wait_partitions(disk: &Path, layout: &Layout) -> Result<PartitionNodes, S
         if let Some(nodes) = find_partitions(disk, layout) {
             return Ok(nodes);
         }
-        if look == TRIES_BEFORE_PARTX
+        if look % PARTX_EVERY == 1
             && let Err(error) = Cmd::new("partx").arg("--update").arg(disk).run()
         {
             tracing::warn!(%error, "telling the kernel about the partitions failed");

@@ -29,11 +29,16 @@ impl Disk {
 }
 
 impl Fixture {
-    /// Copies the disk as it is now on the medium.
-    pub fn copy_disk_to(&self, path: &Path) {
+    /// Brings what the kernel holds of the disk and its partitions to the image.
+    pub fn flush(&self) {
         for node in self.nodes() {
             File::open(node).unwrap().sync_all().unwrap();
         }
+    }
+
+    /// Copies the disk as it is now on the medium.
+    pub fn copy_disk_to(&self, path: &Path) {
+        self.flush();
         Cmd::new("cp")
             .args(["--sparse=always", "--reflink=auto"])
             .arg(self.image_path())
@@ -76,9 +81,7 @@ impl Fixture {
 
     /// What is on the disk.
     pub fn read_disk(&self) -> Disk {
-        for node in self.nodes() {
-            File::open(node).unwrap().sync_all().unwrap();
-        }
+        self.flush();
         let mut found = BTreeMap::new();
         let image = File::open(self.image_path()).unwrap();
         let slot_bytes = std::fs::metadata(self.live().join("root.squashfs")).unwrap().len();

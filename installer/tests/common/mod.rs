@@ -272,7 +272,7 @@ impl Fixture {
     }
 
     pub fn has_record(&self) -> bool {
-        Cmd::new("sync").run().unwrap();
+        self.flush(); // of this disk alone: on a machine with much unwritten data a `sync` of everything takes minutes
         self.esp().read("/metalstrap/install.json").is_ok_and(|bytes| {
             String::from_utf8(bytes).is_ok_and(|text| installer::record::parse_record(&text).is_ok())
         })
@@ -325,7 +325,10 @@ fn attach(image: &Path, bytes: u64, sector_bytes: u64) -> PathBuf {
         .arg(image)
         .run()
         .expect("these tests need root and a loop device");
-    PathBuf::from(device.text().trim())
+    let device = PathBuf::from(device.text().trim());
+    // Without this, the partitions of whoever had the loop device before, and was killed, are still there.
+    let _none = Cmd::new("partx").arg("--delete").arg(&device).run();
+    device
 }
 
 pub fn nics() -> Vec<Nic> {
