@@ -44,6 +44,9 @@ const fn tool(id: &'static str, serial: &'static str, tool: &'static [&'static s
     Kept { id, serial, tool, bytes: &[] }
 }
 
+/// The begin of a ZFS uberblock; blkid wants to see four.
+const UBERBLOCK: &[u8] = b"\x0c\xb1\xba\0\0\0\0\0\x88\x13";
+
 const KEPT: &[Kept] = &[
     tool("ext4", "MS-EXT4", &["mkfs.ext4", "-q", "-F", "-L", "photos"]),
     tool("swap", "MS-SWAP", &["mkswap", "--quiet"]),
@@ -58,7 +61,11 @@ const KEPT: &[Kept] = &[
     bytes("luks", "MS-LUKS", &[(0, b"LUKS\xba\xbe\0\x01")]),
     bytes("ceph", "MS-CEPH", &[(0, b"bluestore block device\n1f0d5b7e-0000-4000-8000-000000000001\n")]),
     bytes("bitlocker", "MS-BITLOCKER", &[(0, b"\xeb\x58\x90-FVE-FS-"), (510, b"\x55\xaa")]),
-    bytes("zfs", "MS-ZFS", &[(131_072, b"\x0c\xb1\xba\0\0\0\0\0\x88\x13")]),
+    bytes(
+        "zfs",
+        "MS-ZFS",
+        &[(0x20000, UBERBLOCK), (0x20400, UBERBLOCK), (0x20800, UBERBLOCK), (0x20c00, UBERBLOCK)],
+    ),
     bytes("unknown", "MS-UNKNOWN", &[(3 << 20, b"x")]),
 ];
 
@@ -94,17 +101,61 @@ const CASES: &[Case] = &[
         "metalstrap.disk=MS-EXT4",
         "holds data: ext4 \"photos\"; to lose it: wipe = \"MS-EXT4\"",
     ),
-    has_data("swap", "metalstrap.disk=MS-SWAP", "serial MS-SWAP): holds data: swap"),
-    has_data("xfs", "metalstrap.disk=MS-XFS", "serial MS-XFS): holds data: "),
-    has_data("btrfs", "metalstrap.disk=MS-BTRFS", "serial MS-BTRFS): holds data: "),
-    has_data("lvm", "metalstrap.disk=MS-LVM", "serial MS-LVM): holds data: "),
-    has_data("mdraid", "metalstrap.disk=MS-MDRAID", "serial MS-MDRAID): holds data: mdraid member"),
-    has_data("luks", "metalstrap.disk=MS-LUKS", "serial MS-LUKS): holds data: LUKS"),
-    has_data("ceph", "metalstrap.disk=MS-CEPH", "serial MS-CEPH): holds data: Ceph OSD"),
-    has_data("bitlocker", "metalstrap.disk=MS-BITLOCKER", "serial MS-BITLOCKER): holds data: BitLocker"),
-    has_data("zfs", "metalstrap.disk=MS-ZFS", "serial MS-ZFS): holds data: "),
-    has_data("unknown-bytes", "metalstrap.disk=MS-UNKNOWN", "holds data: unknown data"),
-    has_data("partition-table", "metalstrap.disk=MS-GPT", "holds data: GPT partition table"),
+    has_data(
+        "swap",
+        "metalstrap.disk=MS-SWAP",
+        "serial MS-SWAP): holds data: swap; to lose it: wipe = \"MS-SWAP\"",
+    ),
+    has_data(
+        "xfs",
+        "metalstrap.disk=MS-XFS",
+        "serial MS-XFS): holds data: xfs; to lose it: wipe = \"MS-XFS\"",
+    ),
+    has_data(
+        "btrfs",
+        "metalstrap.disk=MS-BTRFS",
+        "serial MS-BTRFS): holds data: Btrfs; to lose it: wipe = \"MS-BTRFS\"",
+    ),
+    has_data(
+        "lvm",
+        "metalstrap.disk=MS-LVM",
+        "serial MS-LVM): holds data: LVM physical volume; to lose it: wipe = \"MS-LVM\"",
+    ),
+    has_data(
+        "mdraid",
+        "metalstrap.disk=MS-MDRAID",
+        "serial MS-MDRAID): holds data: mdraid member; to lose it: wipe = \"MS-MDRAID\"",
+    ),
+    has_data(
+        "luks",
+        "metalstrap.disk=MS-LUKS",
+        "serial MS-LUKS): holds data: LUKS; to lose it: wipe = \"MS-LUKS\"",
+    ),
+    has_data(
+        "ceph",
+        "metalstrap.disk=MS-CEPH",
+        "serial MS-CEPH): holds data: Ceph OSD; to lose it: wipe = \"MS-CEPH\"",
+    ),
+    has_data(
+        "bitlocker",
+        "metalstrap.disk=MS-BITLOCKER",
+        "serial MS-BITLOCKER): holds data: MBR partition table, BitLocker; to lose it: wipe = \"MS-BITLOCKER\"",
+    ),
+    has_data(
+        "zfs",
+        "metalstrap.disk=MS-ZFS",
+        "serial MS-ZFS): holds data: ZFS member; to lose it: wipe = \"MS-ZFS\"",
+    ),
+    has_data(
+        "unknown-bytes",
+        "metalstrap.disk=MS-UNKNOWN",
+        "serial MS-UNKNOWN): holds data: unknown data; to lose it: wipe = \"MS-UNKNOWN\"",
+    ),
+    has_data(
+        "partition-table",
+        "metalstrap.disk=MS-GPT",
+        "serial MS-GPT): holds data: GPT partition table, partition; to lose it: wipe = \"MS-GPT\"",
+    ),
     refused(
         "wipe-of-another",
         "metalstrap.disk=MS-EXT4 metalstrap.wipe=MS-SWAP",
@@ -145,7 +196,7 @@ const CASES: &[Case] = &[
     planned(
         "eight-cards",
         "metalstrap.mode=plan metalstrap.disk=MS-TWIN-0001",
-        "this is master-1 of cluster single (its MAC 52:54:00:4d:53:11",
+        "has the MAC 52:54:00:4d:53:11), configured by volume CASE",
     ),
 ];
 
