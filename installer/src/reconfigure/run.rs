@@ -78,7 +78,7 @@ pub(super) fn begin_with(
         .and_then(|()| act_all(&journal.actions, effects));
     match (done, trial_secs) {
         (Ok(()), None) => journal::end(root, PENDING, checkpoint).map_err(io_refusal),
-        (Ok(()), Some(_)) => Ok(()),
+        (Ok(()), Some(seconds)) => ensure_on_trial(root, id, seconds),
         (Err(refusal), Some(_)) if refusal.code == "E_APPLY_FAILED" => {
             go_back(root, effects, checkpoint)?;
             Err(refusal.with_details(["everything is as it was before".to_owned()]))
@@ -89,6 +89,16 @@ pub(super) fn begin_with(
         }
         (Err(refusal), _) => Err(refusal),
     }
+}
+
+/// A unit that is slow to stop may take longer than the trial.
+fn ensure_on_trial(root: &SysRoot, id: &str, seconds: u64) -> Result<(), Refusal> {
+    let pending = journal::read(root, PENDING).map_err(io_refusal)?;
+    if pending.is_some_and(|journal| journal.id == id) {
+        return Ok(());
+    }
+    let why = format!("the {seconds} s were over before everybody was told; everything is as it was before");
+    Err(failed(why).with_details(["give the trial more time: --try SECONDS".to_owned()]))
 }
 
 /// Keeps the change that is on trial.

@@ -319,6 +319,41 @@ fn a_confirmed_trial_stays_also_when_the_alarm_rings_later() {
     assert_eq!(node.everything(), after);
 }
 
+/// The alarm rings while a slow unit is told.
+struct Slow<'n>(&'n Node);
+
+impl Effects for Slow<'_> {
+    fn check_rules(&mut self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn act(&mut self, _: &Action) -> Result<(), String> {
+        revert(&self.0.root, Some("t1"), &mut Recorder::default()).map(drop).map_err(|e| e.to_string())
+    }
+
+    fn arm(&mut self, _: &str, _: u64) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn disarm(&mut self, _: &str) {}
+}
+
+#[test]
+fn a_trial_that_ends_while_units_are_told_is_not_called_applied() {
+    let node = Node::install("worker-1");
+    let before = node.everything();
+    let prepared = node.prepare(&changed()).unwrap();
+    let refusal = begin(&node.root, &prepared, "t1", Some(20), &mut Slow(&node)).unwrap_err();
+    assert_eq!(refusal.code, "E_APPLY_FAILED");
+    assert!(
+        refusal.message.starts_with("the 20 s were over before everybody was told"),
+        "{}",
+        refusal.message
+    );
+    assert_eq!(node.everything(), before);
+    assert!(!node.is_pending());
+}
+
 #[test]
 fn a_trial_with_a_unit_that_does_not_start_is_taken_back_at_once() {
     let node = Node::install("worker-1");
