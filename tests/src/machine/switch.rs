@@ -123,9 +123,10 @@ fn answer_lacp(port: usize, message: &[u8]) -> Option<(Vec<u8>, bool)> {
     body[..4].copy_from_slice(&[1, 1, 1, 20]);
     body[ACTOR.start..ACTOR.start + 2].copy_from_slice(&[0x80, 0]);
     body[ACTOR.start + 2..ACTOR.start + 8].copy_from_slice(&SWITCH_MAC);
-    // Key 1, port priority, number of the port; active, with long timeouts, and it carries.
+    // Key 1, port priority, number of the port; active, and it carries. Short timeouts: the machine then speaks, and so is answered,
+    // every second, which is what a bond with `LACPTransmitRate=fast` waits for.
     let number = u8::try_from(port + 1).ok()?;
-    body[ACTOR.start + 8..ACTOR.start + 15].copy_from_slice(&[0, 1, 0x80, 0, 0, number, 0x01 | CARRIES]);
+    body[ACTOR.start + 8..ACTOR.start + 15].copy_from_slice(&[0, 1, 0x80, 0, 0, number, 0x03 | CARRIES]);
     body[22..24].copy_from_slice(&[2, 20]);
     body[PARTNER].copy_from_slice(actor);
     body[42..44].copy_from_slice(&[3, 16]);
@@ -253,7 +254,9 @@ impl Switch {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fabric, HEADER_BYTES, PARTNER, SLOW_KIND, SLOW_PROTOCOLS, SWITCH_MAC, Switch, Way};
+    use super::{
+        ACTOR, Fabric, HEADER_BYTES, PARTNER, SLOW_KIND, SLOW_PROTOCOLS, STATE, SWITCH_MAC, Switch, Way,
+    };
     use std::net::{Ipv4Addr, UdpSocket};
     use std::time::Duration;
 
@@ -308,6 +311,7 @@ mod tests {
         // What the machine said of itself comes back to it as the partner's part.
         assert_eq!(answer[HEADER_BYTES..][PARTNER], lacp(0x45, [0; 6])[HEADER_BYTES + 4..HEADER_BYTES + 22]);
         assert!(!fabric.traffic[1].bundled);
+        assert_eq!(answer[HEADER_BYTES..][ACTOR][STATE], 0x3f, "active, short timeouts, carries");
         fabric.hear_port(1, &lacp(0x3d, SWITCH_MAC));
         assert!(fabric.traffic[1].bundled);
         fabric.hear_port(1, &lacp(0x3d, OTHER));

@@ -11,7 +11,7 @@ pub struct Trunk {
 }
 
 impl Trunk {
-    /// The arguments after those of the network.
+    /// The arguments after those of the network. Linux bundles only cards that tell speed and duplex, which virtio else does not.
     pub(super) fn arguments(&self) -> Vec<(&'static str, String)> {
         let mut list = vec![
             ("-netdev", format!("{},id=uplink", cable(self.uplink))),
@@ -20,7 +20,12 @@ impl Trunk {
         ];
         for (number, (mac, ends)) in self.cards.iter().enumerate() {
             list.push(("-netdev", format!("{},id=port{number}", cable(*ends))));
-            list.push(("-device", format!("virtio-net-pci,id=card{number},netdev=port{number},mac={mac}")));
+            list.push((
+                "-device",
+                format!(
+                    "virtio-net-pci,id=card{number},netdev=port{number},mac={mac},speed=1000,duplex=full"
+                ),
+            ));
         }
         list
     }
@@ -45,7 +50,7 @@ mod tests {
                 "-netdev hubport,id=hub0,hubid=0,netdev=net0",
                 "-netdev hubport,id=hub1,hubid=0,netdev=uplink",
                 "-netdev socket,udp=127.0.0.1:4,localaddr=127.0.0.1:3,id=port0",
-                "-device virtio-net-pci,id=card0,netdev=port0,mac=52:54:00:00:00:11"
+                "-device virtio-net-pci,id=card0,netdev=port0,mac=52:54:00:00:00:11,speed=1000,duplex=full"
             ]
         );
     }
