@@ -2,7 +2,7 @@
 //! what its mark says before anything on any disk is written.
 
 use super::check::open_unchanged;
-use super::partitions::{PartitionNodes, find_partitions, not_shown, wait_partitions};
+use super::partitions::{PartitionNodes, Quiet, find_partitions, not_shown, wait_partitions};
 use super::{Run, StepError};
 use crate::exit::ExitCode;
 use crate::plan::data::{DATA_MARK_OFFSET, DataMark, PlannedDataDisk};
@@ -114,9 +114,9 @@ impl Run<'_> {
     pub(super) fn wait_data_partitions(&mut self, mount: &str) -> Result<(), StepError> {
         let data = self.data(mount)?;
         let path = Path::new(&data.disk.path);
-        wait_partitions(path, &data.layout)?;
+        // The system disk is locked already: waiting for udev would take until its time is up.
         let lock = Some(lock_disk(path)?);
-        let nodes = find_partitions(path, &data.layout).ok_or_else(|| io_error(not_shown(path)))?;
+        let nodes = wait_partitions(path, &data.layout, Quiet::Locked)?;
         self.data_disks.insert(mount.to_owned(), OpenDataDisk { nodes, _lock: lock, mounted: None });
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Steps on the disk itself: mark, table, file systems, root slot.
 
 use super::check::{unreadable, wrong_hash};
-use super::partitions::{find_partitions, not_shown, wait_partitions};
+use super::partitions::{Quiet, find_partitions, not_shown, wait_partitions};
 use super::{Run, StepError};
 use crate::exit::ExitCode;
 use crate::plan::Step;
@@ -89,7 +89,7 @@ impl Run<'_> {
     /// From here on udev leaves the disk alone: a table that it rereads takes the partitions away for a moment.
     pub(super) fn wait_partitions(&mut self) -> Result<(), StepError> {
         if self.lock.is_none() {
-            wait_partitions(self.disk_path(), &self.plan().layout)?;
+            wait_partitions(self.disk_path(), &self.plan().layout, Quiet::Settle)?;
             self.lock = Some(lock_disk(self.disk_path())?);
         }
         self.nodes = find_partitions(self.disk_path(), &self.plan().layout)

@@ -52,14 +52,25 @@ pub fn find_partitions(disk: &Path, layout: &Layout) -> Option<PartitionNodes> {
         .collect()
 }
 
+/// What keeps udev from reading the table again, which takes the partitions away for a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quiet {
+    /// Nothing yet: udev is waited for.
+    Settle,
+    /// We have locked the disk. As long as any disk is locked udev keeps what happened to it in its queue and does not settle.
+    Locked,
+}
+
 /// Waits until the kernel shows all partitions of the layout.
 ///
 /// # Errors
 /// They do not come up in 20 seconds.
-pub fn wait_partitions(disk: &Path, layout: &Layout) -> Result<PartitionNodes, StepError> {
+pub fn wait_partitions(disk: &Path, layout: &Layout, quiet: Quiet) -> Result<PartitionNodes, StepError> {
     for look in 0..TRIES {
         // Where there is no udev, devtmpfs makes the nodes; the exact match below is the proof either way.
-        if let Err(error) = sysio::block::settle() {
+        if quiet == Quiet::Settle
+            && let Err(error) = sysio::block::settle()
+        {
             tracing::debug!(%error, "udev did not settle");
         }
         if let Some(nodes) = find_partitions(disk, layout) {
