@@ -132,6 +132,31 @@ accept_risk = \"it has a certificate of its own\"
 }
 
 #[test]
+fn ipv6_is_asked_for_by_an_address_or_by_a_word() {
+    let file = "profiles/tests/corpus/good/firewall_dual_stack.toml";
+    let ask = |question: &str| {
+        let words: Vec<&str> =
+            ["firewall", "explain", "--cluster", file].into_iter().chain(question.split(' ')).collect();
+        let (code, out, err) = metalstrap(&words);
+        format!("{code} {out}{err}")
+    };
+    let denied = "denied in chain guard: no flow lets it in";
+    for (question, expected) in [
+        ("tcp/22 from fd00:10::205 to w", "0 tcp/22 from fd00:10::205 to w (fd00:10::12): allowed in chain input by flow ssh-from-admin (builtin): operators log in\n".to_owned()),
+        ("--ipv6 tcp/22 from admin to w", "0 tcp/22 from admin (as fd00:10::200) to w (fd00:10::12): allowed in chain input by flow ssh-from-admin (builtin): operators log in\n".to_owned()),
+        ("--ipv6 tcp/443 from wan to edge", "0 tcp/443 from wan (as 2001:db8::1) to edge (fd00:168::7): allowed in chain input by flow web-from-outside (builtin): everybody may reach the web through the DMZ proxy\n".to_owned()),
+        ("--ipv6 tcp/30080 from edge to w", "0 tcp/30080 from edge (as fd00:10::7) to w (fd00:10::12): allowed in chain input by flow ingress-from-dmz-proxies (builtin): the DMZ proxies pass web traffic to the ingress\n".to_owned()),
+        ("--ipv6 tcp/30080 from cluster to w", format!("0 tcp/30080 from cluster (as fd00:10::) to w (fd00:10::12): {denied}\n")),
+        ("tcp/6443 from fd00:168::50 to m", "0 tcp/6443 from fd00:168::50 to m (fd00:10::11): denied in chain guard: no flow lets it in\n".to_owned()),
+        ("--ipv6 tcp/22 from w4 to w", "2 metalstrap: this cluster has nobody in `w4` with an IPv6 address\n".to_owned()),
+        ("--ipv6 tcp/22 from admin to w4", "2 metalstrap: w4 has no IPv6 address there, so nothing can reach it over IPv6\n".to_owned()),
+        ("--ipv6 tcp/22 from pods to w", "2 metalstrap: this cluster has nobody in `pods` with an IPv6 address\n".to_owned()),
+    ] {
+        assert_eq!(ask(question), expected, "{question}");
+    }
+}
+
+#[test]
 fn a_node_port_under_cilium_comes_with_what_is_not_enforced() {
     let (code, out, _) = Site::with("cilium-vxlan", "").ask("tcp/30080 from dmz to worker-1");
     assert_eq!(code, 0);
@@ -151,7 +176,7 @@ fn a_question_without_sense_is_refused_with_what_would_have_one() {
         ("tcp/80-90 from dmz", "metalstrap: `tcp/80-90` is not a port (as in tcp/30080), `ping` or `vrrp`\n"),
         (
             "tcp/80 from dnz",
-            "metalstrap: `dnz` is not a zone (cluster, dmz, wan, admin, pods), a role (master, worker, internal-proxy, dmz-proxy), an IPv4 address or a node of this cluster\n",
+            "metalstrap: `dnz` is not a zone (cluster, dmz, wan, admin, pods), a role (master, worker, internal-proxy, dmz-proxy), an address or a node of this cluster\n",
         ),
         (
             "tcp/80 to dmz",

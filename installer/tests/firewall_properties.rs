@@ -7,8 +7,8 @@ use installer::firewall::{Leg, Model, Packet, PacketKind, Verdict};
 use profiles::firewall::{FlowFrom, FlowTo, OperatorFlow, PortSpec, Transport};
 use profiles::node::{Cni, NodeConfig};
 use proptest::prelude::*;
-use render_support::ha;
-use std::net::{IpAddr, Ipv4Addr};
+use render_support::{dual_stack, ha};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const HOSTS: [&str; 4] = ["master-1", "worker-1", "proxy-1", "edge-1"];
 
@@ -33,13 +33,16 @@ fn operator_flow() -> impl Strategy<Value = OperatorFlow> {
 fn node() -> impl Strategy<Value = NodeConfig> {
     let cnis = [Cni::FlannelVxlan, Cni::CalicoVxlan, Cni::CalicoBgp, Cni::CiliumWireguard];
     let flows = proptest::collection::vec(operator_flow(), 0..6);
-    (0..HOSTS.len(), 0..cnis.len(), any::<bool>(), flows).prop_map(move |(host, cni, egress, flows)| {
-        let mut node = ha(HOSTS[host]);
-        node.cluster.cni = cnis[cni];
-        node.cluster.firewall.egress = egress;
-        node.cluster.firewall.flows = flows;
-        node
-    })
+    let six = prop_oneof![Just(None), any::<bool>().prop_map(Some)];
+    (0..HOSTS.len(), 0..cnis.len(), any::<bool>(), six, flows).prop_map(
+        move |(host, cni, egress, six, flows)| {
+            let mut node = six.map_or_else(|| ha(HOSTS[host]), |pods| dual_stack(HOSTS[host], pods));
+            node.cluster.cni = cnis[cni];
+            node.cluster.firewall.egress = egress;
+            node.cluster.firewall.flows = flows;
+            node
+        },
+    )
 }
 
 /// Addresses that mean something in this cluster, and any other.
@@ -51,6 +54,28 @@ fn address() -> impl Strategy<Value = Ipv4Addr> {
         (0_u8..9).prop_map(|last| Ipv4Addr::new(10, 42, 0, last)),
         (0_u8..20).prop_map(|last| Ipv4Addr::new(10, 43, 0, last)),
         any::<u32>().prop_map(Ipv4Addr::from),
+    ]
+}
+
+/// The same over IPv6, with link-local ones.
+fn address6() -> impl Strategy<Value = Ipv6Addr> {
+    let at = |a: u16, b: u16, last: u16| Ipv6Addr::new(a, b, 0, 0, 0, 0, 0, last);
+    prop_oneof![
+        (0_u16..30).prop_map(move |last| at(0xfd00, 0x10, last)),
+        (0x200_u16..0x230).prop_map(move |last| at(0xfd00, 0x10, last)),
+        (0_u16..60).prop_map(move |last| at(0xfd00, 0x168, last)),
+        (0_u16..9).prop_map(move |last| at(0xfd00, 0x42, last)),
+        (0_u16..20).prop_map(move |last| at(0xfd00, 0x43, last)),
+        (0_u16..20).prop_map(move |last| at(0xfe80, 0, last)),
+        any::<u128>().prop_map(Ipv6Addr::from),
+    ]
+}
+
+/// Source and destination of one family.
+fn ends() -> impl Strategy<Value = (IpAddr, IpAddr)> {
+    prop_oneof![
+        (address(), address()).prop_map(|(from, to)| (IpAddr::V4(from), IpAddr::V4(to))),
+        (address6(), address6()).prop_map(|(from, to)| (IpAddr::V6(from), IpAddr::V6(to))),
     ]
 }
 
@@ -71,10 +96,10 @@ fn kind() -> impl Strategy<Value = PacketKind> {
 
 fn packet() -> impl Strategy<Value = Packet> {
     let legs = [Leg::Cluster, Leg::Dmz, Leg::Pods];
-    (0..legs.len(), address(), address(), kind()).prop_map(move |(leg, source, destination, kind)| Packet {
+    (0..legs.len(), ends(), kind()).prop_map(move |(leg, (source, destination), kind)| Packet {
         leg: legs[leg],
-        source: IpAddr::V4(source),
-        destination: IpAddr::V4(destination),
+        source,
+        destination,
         kind,
     })
 }
@@ -122,8 +147,11 @@ proptest! {
     /// Without the operator's consent nobody in the DMZ reaches a master, a worker or an internal proxy.
     #[test]
     fn the_dmz_reaches_no_node_of_the_cluster_by_itself(host in 0..3_usize, last in 1_u8..255, packet in packet()) {
-        let model = Model::of(&ha(HOSTS[host])).unwrap();
-        let source = IpAddr::V4(Ipv4Addr::new(192, 168, 1, last));
+        let model = Model::of(&dual_stack(HOSTS[host], true)).unwrap();
+        let source = match packet.destination {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(192, 168, 1, last)),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0xfd00, 0x168, 0, 0, 0, 0, 0, last.into())),
+        };
         let verdict = model.evaluate(&Packet { leg: Leg::Cluster, source, ..packet });
         prop_assert!(!verdict.is_allowed() || packet.kind == PacketKind::Echo, "{:?}", verdict);
     }
@@ -134,14 +162,16 @@ proptest! {
         let mut from = node.clone();
         from.cluster.firewall.egress = true;
         let model = Model::of(&from).unwrap();
-        let own = from.cluster_interface().unwrap().address.addr();
+        let has_six = from.cluster.ipv6.cluster_network.is_some();
         for host in HOSTS.iter().filter(|host| **host != from.hostname) {
-            let mut to = ha(host);
+            let mut to = if has_six { dual_stack(host, true) } else { ha(host) };
             to.cluster = from.cluster.clone();
-            let address = to.cluster_interface().unwrap().address.addr();
-            let packet = Packet { leg: Leg::Cluster, source: IpAddr::V4(own), destination: IpAddr::V4(address), kind };
-            if Model::of(&to).unwrap().evaluate(&packet).flow().is_some() {
-                prop_assert!(model.evaluate_output(IpAddr::V4(address), kind).is_allowed(), "{} {:?}", host, kind);
+            let (own, theirs) = (from.cluster_interface().unwrap(), to.cluster_interface().unwrap());
+            for (source, destination) in own.addresses().zip(theirs.addresses()) {
+                let packet = Packet { leg: Leg::Cluster, source, destination, kind };
+                if Model::of(&to).unwrap().evaluate(&packet).flow().is_some() {
+                    prop_assert!(model.evaluate_output(destination, kind).is_allowed(), "{} {:?}", host, kind);
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use profiles::firewall::{
     ClusterMesh, Features, FlowFrom, FlowTo, KubeVipBgp, MetalLb, OperatorFlow, PortSpec,
 };
 use profiles::node::{Cni, NodeConfig, Role};
-use render_support::{ha, render, run_in_namespace, said};
+use render_support::{dual_stack, ha, render, run_in_namespace, said};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -72,8 +72,29 @@ fn everything(hostname: &str, cni: Cni) -> NodeConfig {
     node
 }
 
+/// IPv6 beside IPv4, with flows of the operator in both.
+fn six(hostname: &str, pods: bool) -> NodeConfig {
+    let mut node = dual_stack(hostname, pods);
+    node.cluster.firewall.egress = true;
+    node.cluster.firewall.flows = vec![
+        flow(FlowFrom::Dmz, FlowTo::Worker, "tcp/30081", &["192.168.1.50/32", "fd00:168::50/128"]),
+        flow(FlowFrom::Wan, FlowTo::DmzProxy, "tcp/8443", &["2001:db8:7::/48"]),
+        flow(FlowFrom::Wan, FlowTo::Worker, "tcp/30082", &[]),
+        flow(FlowFrom::Cluster, FlowTo::Worker, "udp/7000-7010", &[]),
+        flow(FlowFrom::Pods, FlowTo::Worker, "tcp/9100", &[]),
+        flow(FlowFrom::Worker, FlowTo::InternalProxy, "tcp/5000", &["fd00:10::15/128"]),
+    ];
+    node
+}
+
 fn cases() -> Vec<(String, NodeConfig)> {
     let mut cases = vec![];
+    for host in ["master-1", "worker-1", "proxy-1", "edge-1"] {
+        cases.push((format!("{host}-ipv6"), six(host, false)));
+        if host == "worker-1" {
+            cases.push((format!("{host}-ipv6-pods"), six(host, true)));
+        }
+    }
     for (name, cni) in CNIS {
         for host in ["master-1", "worker-1"] {
             cases.push((format!("{host}-{name}"), with(host, cni)));
@@ -159,9 +180,52 @@ fn a_source_that_is_a_node_is_a_list_and_never_a_network() {
         for flow in Model::of(&node).unwrap().flows {
             let nodes =
                 !matches!(flow.group, Group::Admin | Group::Cluster | Group::Dmz | Group::Wan | Group::Pods);
-            assert!(!nodes || flow.sources.iter().all(|net| net.prefix_len() == 32), "{name}: {}", flow.id);
+            assert!(
+                !nodes || flow.sources.iter().all(|net| net.prefix_len() == net.max_prefix_len()),
+                "{name}: {}",
+                flow.id
+            );
         }
     }
+}
+
+/// Every rule of IPv4 has the same one for IPv6, but for what is named by IPv4 addresses only.
+#[test]
+fn both_families_have_the_same_rules() {
+    for host in ["master-1", "worker-1", "proxy-1", "edge-1"] {
+        let text = rules(&dual_stack(host, true));
+        let lines = |is_six: bool| -> BTreeSet<String> {
+            let of_family = |line: &&str| line.contains(if is_six { "ip6 " } else { "ip " });
+            let neutral = |line: &str| {
+                let words = line.split_whitespace().filter(|word| !word.contains(['.', ':', '{', '}', ',']));
+                words
+                    .map(|word| word.trim_end_matches("_v6").replace("ip6", "ip"))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            };
+            let rules = text.lines().filter(|line| line.contains("accept") || line.contains("goto"));
+            rules.filter(of_family).filter(|line| !line.contains("icmpv6")).map(neutral).collect()
+        };
+        let (four, six) = (lines(false), lines(true));
+        assert!(four.len() > 4, "{host}: {text}");
+        let only_four: Vec<&String> = four.difference(&six).collect();
+        assert!(only_four.iter().all(|line| line.contains("112")), "{host}: {only_four:?}");
+        assert_eq!(six.difference(&four).count(), 0, "{host}: {six:?}");
+    }
+}
+
+#[test]
+fn a_link_that_learns_may_ask_for_ipv6_where_outgoing_flows_are_restricted() {
+    let mut node = six("worker-1", false);
+    let asks = |node: &NodeConfig| {
+        rules(node)
+            .contains("oifname { \"cluster0\" } ip6 daddr ff02::1:2 udp sport 546 udp dport 547 accept")
+    };
+    assert!(!asks(&node));
+    for link in node.network.links_mut() {
+        link.auto6 = true;
+    }
+    assert!(asks(&node));
 }
 
 #[test]

@@ -85,7 +85,7 @@ codes! {
     MtuIpv6 "E_MTU_IPV6" "An MTU below 1280 where IPv6 is spoken.";
     FamilyMismatch "E_FAMILY_MISMATCH" "An IPv6 address where the network has no IPv6 range, or a route whose ends are of two families.";
     Ipv6Only "E_IPV6_ONLY" "A node with an IPv6 address only. The API address, the joining and the balancers of metalstrap are IPv4; IPv6 comes beside it.";
-    DualStack "E_DUAL_STACK" "Pods and services with both families. They are refused for now: the host firewall lets nothing in over IPv6, so pods of different nodes would not reach each other. Leave `pod_cidr6` and `service_cidr6` out; the nodes themselves may have IPv6 addresses.";
+    DualStack "E_DUAL_STACK" "Pods and services with both families. They are refused for now, as they have not been run with k3s yet. Leave `pod_cidr6` and `service_cidr6` out; the nodes themselves may have IPv6 addresses.";
     DhcpLeg "E_DHCP_LEG" "DHCP in the cluster network or the DMZ. etcd, the certificates and every firewall name these addresses, so they are constant; ask for addresses only in a network of its own (`other`).";
     RouteUnreachable "E_ROUTE_UNREACHABLE" "A route whose next hop is not in the network of its interface.";
     RouteTwice "E_ROUTE_TWICE" "Two routes of a node to the same place with the same preference.";
@@ -135,7 +135,6 @@ codes! {
     NoGateway "W_NO_GATEWAY" "The cluster network has no gateway: the nodes reach nothing outside of it.";
     ProxyNoPeer "W_PROXY_NO_PEER" "One internal proxy alone holds `proxy_vip`: when it stops, the address is gone.";
     BondSingle "W_BOND_SINGLE" "A bond of one card: it stands no failure.";
-    Ipv6Outgoing "W_IPV6_OUTGOING" "A network with IPv6: the nodes use it for what they open themselves; the host firewall lets nothing in over it but neighbour discovery and ping.";
     InterfaceUnused "W_INTERFACE_UNUSED" "An interface without addresses that carries no other one.";
     DmzNoWorker "W_DMZ_NO_WORKER" "A DMZ proxy, but no worker to pass the traffic to.";
     FlowNoNode "W_FLOW_NO_NODE" "A flow from or to a role that no node has: it opens nothing.";

@@ -5,7 +5,7 @@
 
 use crate::cluster::file::AddressPool;
 use crate::format;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -106,10 +106,10 @@ pub struct KubeVipBgp {
 pub struct OperatorFlow {
     /// Who opens the connection: a zone (`cluster`, `dmz`, `wan`, `admin`, `pods`) or the nodes of a role.
     pub from: FlowFrom,
-    /// Only these ranges of it. Left out: all of it.
+    /// Only these ranges of it, of either family. Left out: all of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "format::ipv4_cidr_list")]
-    pub sources: Vec<Ipv4Net>,
+    #[schemars(schema_with = "format::cidr_list")]
+    pub sources: Vec<IpNet>,
     /// Who answers: the nodes of a role, or the addresses of MetalLB.
     pub to: FlowTo,
     /// Port or ports. Example: `"tcp/30080"`, `"udp/7000-7010"`.

@@ -337,7 +337,6 @@ lists! {
     host_list host;
     ip_list ip;
     ipv4_list ipv4;
-    ipv4_cidr_list ipv4_cidr;
     ipv4_range_list ipv4_range;
     kernel_module_list kernel_module;
     kubelet_arg_list kubelet_arg;

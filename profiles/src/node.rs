@@ -7,7 +7,7 @@ pub use crate::disk::{DataDisk, DiskKind, DiskSelector, DiskTransport, SizeRange
 use crate::firewall::FirewallFacts;
 use crate::network::Network;
 use crate::secret::Secret;
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -107,8 +107,8 @@ pub struct ClusterFacts {
     /// NodePorts of the ingress (HTTP and HTTPS of every DMZ proxy), sorted, each once; empty without a DMZ proxy. The
     /// firewall of a worker opens these, for the DMZ proxies, and no other NodePort.
     pub ingress_node_ports: Vec<u16>,
-    /// Where operators come from (SSH, health report, HAProxy statistics); sorted.
-    pub admin_sources: Vec<Ipv4Net>,
+    /// Where operators come from (SSH, health report, API); sorted.
+    pub admin_sources: Vec<IpNet>,
     /// SSH public keys of the operators, one `authorized_keys` line each.
     pub ssh_authorized_keys: Vec<String>,
     /// NTP servers (names or addresses); empty means Debian's default pool.

@@ -51,6 +51,21 @@ fn a_source_outside_its_zone_or_role_is_refused() {
 }
 
 #[test]
+fn a_source_of_ipv6_is_held_to_the_same() {
+    assert_eq!(
+        found(include_str!("corpus/bad/flow_sources6.toml")),
+        [
+            "E_FLOW_SOURCE firewall.flows[0].sources[0]: fd00:11::/64 is not a source of `cluster`: the cluster network is fd00:10::/64",
+            "E_FLOW_SOURCE firewall.flows[1].sources[0]: fd00:168::50/128 is not a source of `dmz`: the DMZ is of IPv4 only",
+            "E_FLOW_SOURCE firewall.flows[2].sources[0]: fd00:10::/80 is not a source of `wan`: it is inside the cluster network fd00:10::/64",
+            "E_FLOW_SOURCE firewall.flows[3].sources[0]: fd00:10::12/128 is not a source of `master`: no such node has this address on the cluster network",
+            "E_FLOW_SOURCE firewall.flows[4].sources[0]: fd00:42::/64 is not a source of `pods`: the pod range is of IPv4 only",
+            "E_RANGE_HOST_BITS firewall.flows[5].sources[0]: fd00:10::5/64 begins at fd00:10::/64",
+        ]
+    );
+}
+
+#[test]
 fn an_end_that_does_not_exist_is_refused_or_warned_about() {
     assert_eq!(
         found(include_str!("corpus/bad/flow_zones.toml")),

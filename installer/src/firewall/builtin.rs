@@ -14,6 +14,8 @@ const KUBELET_PORT: u16 = 10250;
 const ETCD: PortSpec = PortSpec { first: 2379, ..PortSpec::tcp(2380) };
 const BGP_PORT: u16 = 179;
 const FLANNEL_WIREGUARD: PortSpec = PortSpec::udp(51820);
+/// The tunnel of pods with both families has one port for each.
+const FLANNEL_WIREGUARD_BOTH: PortSpec = PortSpec { last: 51821, ..FLANNEL_WIREGUARD };
 /// VXLAN of flannel and Cilium (Linux' old default), and of Calico (the registered port).
 const VXLAN: PortSpec = PortSpec::udp(8472);
 const CALICO_VXLAN: PortSpec = PortSpec::udp(4789);
@@ -138,9 +140,10 @@ fn ingress(flows: &mut Flows<'_>) {
 }
 
 fn web(flows: &mut Flows<'_>) {
-    let own = flows.node.dmz_interface().map(|interface| interface.address.addr());
+    let leg = flows.node.dmz_interface();
     // On a peer's behalf (egress) nobody asks for this address.
-    let own = own.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let own = leg.map_or(Ipv4Addr::UNSPECIFIED, |leg| leg.address.addr());
+    let own6 = leg.and_then(|leg| leg.address6).map(|address| address.addr());
     flows.list.push(Flow {
         id: "web-from-outside".to_owned(),
         leg: Leg::Dmz,
@@ -148,7 +151,7 @@ fn web(flows: &mut Flows<'_>) {
         sources: members(flows.node, Group::Wan),
         whole_group: true,
         except: vec![],
-        target: Target::Address(own),
+        target: Target::Address(own, own6),
         service: Service::tcp(&[80, 443]),
         why: "everybody may reach the web through the DMZ proxy".to_owned(),
         origin: Origin::Builtin,
@@ -211,7 +214,11 @@ fn container_network(flows: &mut Flows<'_>) {
     let overlay = "pods of different nodes talk through this tunnel";
     match flows.node.cluster.cni {
         Cni::FlannelVxlan => flows.ports("flannel-from-nodes", nodes, VXLAN, overlay),
-        Cni::FlannelWireguard => flows.ports("flannel-from-nodes", nodes, FLANNEL_WIREGUARD, overlay),
+        Cni::FlannelWireguard => {
+            let both = flows.node.cluster.ipv6.kubernetes.is_some();
+            let port = if both { FLANNEL_WIREGUARD_BOTH } else { FLANNEL_WIREGUARD };
+            flows.ports("flannel-from-nodes", nodes, port, overlay);
+        }
         Cni::CalicoVxlan => flows.ports("calico-from-nodes", nodes, CALICO_VXLAN, overlay),
         Cni::CalicoBgp => {
             let why = "nodes and routers tell each other the routes to pods";

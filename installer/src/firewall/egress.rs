@@ -1,13 +1,13 @@
 //! What a node itself may open: the other side of the flows of the other nodes, names and time. Always for a DMZ proxy,
 //! elsewhere when the operator asks for it.
 
-use super::model::{Egress, Flow, Group, Leg, NodeKind, Service, Target, members};
+use super::model::{Egress, Flow, Group, Leg, NodeKind, Service, Target, cluster_addresses, members};
 use super::{builtin, operator};
-use ipnet::{Ipv4Net, Ipv4Subnets};
+use ipnet::{IpNet, Ipv4Subnets};
 use profiles::firewall::PortSpec;
 use profiles::node::NodeConfig;
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 const DNS_PORT: u16 = 53;
 const NTP_PORT: u16 = 123;
@@ -53,70 +53,71 @@ pub(super) fn flows(node: &NodeConfig, kind: NodeKind) -> Option<Vec<Egress>> {
     Some(list)
 }
 
-fn add(list: &mut Vec<Egress>, id: &str, destinations: Vec<Ipv4Net>, service: Service, why: &str) {
+fn add(list: &mut Vec<Egress>, id: &str, destinations: Vec<IpNet>, service: Service, why: &str) {
     if !destinations.is_empty() {
         list.push(Egress { id: id.to_owned(), destinations, service, why: why.to_owned() });
     }
 }
 
-/// What nodes of that kind let in from this one.
+/// What nodes of that kind let in from this one, over each family in which they let it in.
 fn to_peers(node: &NodeConfig, kind: NodeKind) -> Vec<Egress> {
-    let Some(own) = node.cluster_interface().map(|interface| interface.address.addr()) else { return vec![] };
+    let Some(leg) = node.cluster_interface() else { return vec![] };
     let mut flows = builtin::flows(node, kind);
     flows.extend(operator::flows(node, kind));
-    let lets_us_in = |flow: &&Flow| {
-        let listed = |nets: &[Ipv4Net]| nets.iter().any(|net| net.contains(&own));
+    let lets_in = |flow: &Flow, own: IpAddr| {
+        let listed = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&own));
         flow.leg == Leg::Cluster && listed(&flow.sources) && !listed(&flow.except)
     };
     let egress = |flow: &Flow| Egress {
         id: format!("{kind}-{}", flow.id),
-        destinations: destinations(node, kind, flow, own),
+        destinations: leg
+            .addresses()
+            .filter(|own| lets_in(flow, *own))
+            .flat_map(|own| destinations(node, kind, flow, own))
+            .collect(),
         service: flow.service.clone(),
         why: flow.why.clone(),
     };
-    flows.iter().filter(lets_us_in).map(egress).filter(|egress| !egress.destinations.is_empty()).collect()
+    flows.iter().map(egress).filter(|egress| !egress.destinations.is_empty()).collect()
 }
 
-fn destinations(node: &NodeConfig, kind: NodeKind, flow: &Flow, own: Ipv4Addr) -> Vec<Ipv4Net> {
+/// Where such nodes answer, in the family of our own address.
+fn destinations(node: &NodeConfig, kind: NodeKind, flow: &Flow, own: IpAddr) -> Vec<IpNet> {
     if flow.target == Target::LoadBalancer {
-        let metallb = node.cluster.firewall.features.metallb.iter();
-        return metallb
-            .flat_map(|lb| &lb.pools)
+        let pools = node.cluster.firewall.features.metallb.iter().flat_map(|lb| &lb.pools);
+        return pools
+            .filter(|_| own.is_ipv4())
             .flat_map(|pool| Ipv4Subnets::new(pool.first, pool.last, 0))
+            .map(IpNet::V4)
             .collect();
     }
     let peers = node.peers.iter().filter(|peer| NodeKind::of_peer(peer) == kind);
-    let mut found: BTreeSet<Ipv4Net> =
-        peers.map(|peer| peer.cluster_address).filter(|address| *address != own).map(Ipv4Net::from).collect();
+    let theirs = peers.flat_map(cluster_addresses).filter(|address| *address != own);
     let virtual_one = match kind {
         NodeKind::Master => node.cluster.api_vip,
         NodeKind::InternalProxy => node.cluster.proxy_vip,
         NodeKind::Worker | NodeKind::DmzProxy => None,
     };
-    found.extend(virtual_one.map(Ipv4Net::from));
+    let all = theirs.chain(virtual_one.map(IpAddr::V4));
+    let found: BTreeSet<IpNet> = all.filter(|to| to.is_ipv4() == own.is_ipv4()).map(IpNet::from).collect();
     found.into_iter().collect()
 }
 
 fn names_and_time(node: &NodeConfig) -> Vec<Egress> {
     let mut list = vec![];
-    let dns = node.interfaces.iter().flat_map(|leg| &leg.dns);
-    let dns: BTreeSet<Ipv4Net> = dns
-        .filter_map(|dns| match dns {
-            IpAddr::V4(dns) => Some(Ipv4Net::from(*dns)),
-            IpAddr::V6(_) => None,
-        })
-        .collect();
+    let dns: BTreeSet<IpNet> =
+        node.interfaces.iter().flat_map(|leg| &leg.dns).map(|server| IpNet::from(*server)).collect();
     let both = Service::Ports(vec![PortSpec::tcp(DNS_PORT), PortSpec::udp(DNS_PORT)]);
     add(&mut list, "dns", dns.into_iter().collect(), both, "names, from the servers of the cluster file");
     // A server known by name only, or Debian's pool, can be anywhere.
-    let servers: Option<BTreeSet<Ipv4Net>> = node
+    let servers: Option<BTreeSet<IpNet>> = node
         .cluster
         .ntp_servers
         .iter()
-        .map(|server| server.parse::<Ipv4Addr>().ok().map(Ipv4Net::from))
+        .map(|server| server.parse::<IpAddr>().ok().map(IpNet::from))
         .collect();
     let servers = servers.filter(|servers| !servers.is_empty());
-    let servers = servers.map_or_else(|| vec![Ipv4Net::default()], |servers| servers.into_iter().collect());
+    let servers = servers.map_or_else(|| members(node, Group::Wan), |servers| servers.into_iter().collect());
     let ntp = Service::Ports(vec![PortSpec::udp(NTP_PORT)]);
     add(&mut list, "ntp", servers, ntp, "time, from the servers of the cluster file or from Debian's pool");
     list

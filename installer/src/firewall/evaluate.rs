@@ -1,12 +1,12 @@
 //! What happens to a packet, worked out from the flows alone: nothing here reads the rendered rules, so that the two can be
 //! held against each other.
 
-use super::model::{Egress, Flow, Leg, Model, Service, Target};
-use ipnet::Ipv4Net;
+use super::model::{Egress, Flow, LINK_LOCAL, Leg, Model, Service, Target};
+use ipnet::IpNet;
 use profiles::firewall::Transport;
 use serde::Serialize;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// Kind of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -126,6 +126,7 @@ impl Verdict {
     }
 }
 
+const LINK_LOCAL_NET: IpNet = IpNet::V6(LINK_LOCAL);
 const NO_ROUTER: &str = "this node is no router between networks";
 
 fn passes(chain: Chain, why: &str) -> Verdict {
@@ -142,9 +143,7 @@ impl Model {
         if packet.kind == PacketKind::Neighbour {
             return passes(Chain::Input, "IPv6 needs to find its neighbours");
         }
-        let (IpAddr::V4(source), IpAddr::V4(destination)) = (packet.source, packet.destination) else {
-            return self.evaluate_v6(packet);
-        };
+        let (source, destination) = (packet.source, packet.destination);
         match packet.leg {
             Leg::Pods => self.judge_pods(source, destination, packet.kind),
             leg if self.interface(leg).is_none() => denied(Chain::Guard, "the node has no such interface"),
@@ -160,11 +159,8 @@ impl Model {
         if matches!(kind, PacketKind::Neighbour | PacketKind::Echo) {
             return passes(Chain::Output, "the node may look whether others are there");
         }
-        let IpAddr::V4(destination) = destination else {
-            return denied(Chain::Output, "the nodes have no IPv6 addresses");
-        };
         if self.pods.is_some()
-            && (self.pod_cidr.contains(&destination) || self.service_cidr.contains(&destination))
+            && (listed(&self.pod_cidr, destination) || listed(&self.service_cidr, destination))
         {
             return passes(Chain::Output, "the node talks to its pods and to services");
         }
@@ -179,22 +175,12 @@ impl Model {
         )
     }
 
-    fn evaluate_v6(&self, packet: &Packet) -> Verdict {
-        match (packet.leg, packet.kind) {
-            (Leg::Pods, PacketKind::Echo) | (Leg::Cluster, PacketKind::Echo) => {
-                passes(Chain::Input, "hosts of the cluster network may ping")
-            }
-            (Leg::Pods, _) => denied(Chain::Input, "nothing is open over IPv6"),
-            _ => denied(Chain::Guard, "nothing is open over IPv6"),
-        }
-    }
-
-    fn judge_wire(&self, leg: Leg, source: Ipv4Addr, destination: Ipv4Addr, kind: PacketKind) -> Verdict {
+    fn judge_wire(&self, leg: Leg, source: IpAddr, destination: IpAddr, kind: PacketKind) -> Verdict {
         if let Some(why) = self.spoofed(leg, source) {
             return denied(Chain::Spoofing, why);
         }
-        let is_node = self.nodes.contains(&source) || self.pod_cidr.contains(&source);
-        if self.routes_pods() && leg == Leg::Cluster && is_node && self.pod_cidr.contains(&destination) {
+        let is_node = self.nodes.contains(&source) || listed(&self.pod_cidr, source);
+        if self.routes_pods() && leg == Leg::Cluster && is_node && listed(&self.pod_cidr, destination) {
             return passes(Chain::Forward, "pods and nodes talk to pods, without a tunnel");
         }
         let local = self.addresses.contains(&destination);
@@ -204,10 +190,15 @@ impl Model {
                 false => denied(Chain::Guard, NO_ROUTER),
             };
         }
-        let balanced = self.load_balancers.iter().any(|pool| pool.contains(destination));
+        let balanced = match destination {
+            IpAddr::V4(address) => self.load_balancers.iter().any(|pool| pool.contains(address)),
+            IpAddr::V6(_) => false,
+        };
         let reaches = |flow: &Flow| match flow.target {
             Target::Local => local,
-            Target::Address(address) => address == destination,
+            Target::Address(four, six) => {
+                destination == IpAddr::V4(four) || six.is_some_and(|six| destination == IpAddr::V6(six))
+            }
             Target::LoadBalancer => balanced && !local,
         };
         match self.flows.iter().find(|flow| flow.leg == leg && reaches(flow) && comes(flow, source, kind)) {
@@ -220,7 +211,7 @@ impl Model {
         }
     }
 
-    fn judge_pods(&self, source: Ipv4Addr, destination: Ipv4Addr, kind: PacketKind) -> Verdict {
+    fn judge_pods(&self, source: IpAddr, destination: IpAddr, kind: PacketKind) -> Verdict {
         if self.pods.is_none() {
             return denied(Chain::Input, "a proxy has no pods");
         }
@@ -242,17 +233,17 @@ impl Model {
     }
 
     /// Why a source cannot be on this wire.
-    fn spoofed(&self, leg: Leg, source: Ipv4Addr) -> Option<String> {
+    fn spoofed(&self, leg: Leg, source: IpAddr) -> Option<String> {
         let inside = self.pods.is_some()
-            && (self.service_cidr.contains(&source)
-                || (self.pod_cidr.contains(&source) && !self.routed_on(leg)));
+            && (listed(&self.service_cidr, source)
+                || (listed(&self.pod_cidr, source) && !self.routed_on(leg)));
         if inside {
             return Some(format!("{source} is a pod or service address, and those are never on this wire"));
         }
         if self.addresses.contains(&source) {
             return Some(format!("{source} is an address of this node itself"));
         }
-        (self.way_back(source) != Some(leg))
+        (self.way_back(leg, source) != Some(leg))
             .then(|| format!("the way back to {source} is not where it came from"))
     }
 
@@ -265,16 +256,26 @@ impl Model {
         self.routes_pods() && leg == Leg::Cluster
     }
 
-    /// The wire that an answer would leave by.
-    fn way_back(&self, address: Ipv4Addr) -> Option<Leg> {
+    /// The wire that an answer to what arrived on `leg` would leave by.
+    fn way_back(&self, leg: Leg, address: IpAddr) -> Option<Leg> {
         let legs = [Leg::Cluster, Leg::Dmz];
-        let on_link = |leg: &Leg| self.interface(*leg).is_some_and(|i| i.address.contains(&address));
-        if self.routes_pods() && self.pod_cidr.contains(&address) {
+        if LINK_LOCAL_NET.contains(&address) {
+            return Some(leg);
+        }
+        if self.routes_pods() && listed(&self.pod_cidr, address) {
             return Some(Leg::Cluster);
         }
-        legs.into_iter().find(on_link).or_else(|| {
-            legs.into_iter().find(|leg| self.interface(*leg).is_some_and(|i| i.has_default_route))
-        })
+        let on_link = |leg: &Leg| {
+            self.interface(*leg).is_some_and(|i| match address {
+                IpAddr::V4(address) => i.address.contains(&address),
+                IpAddr::V6(address) => i.address6.is_some_and(|net| net.contains(&address)),
+            })
+        };
+        let leads_out = |leg: &Leg| {
+            self.interface(*leg)
+                .is_some_and(|i| if address.is_ipv4() { i.has_default_route } else { i.has_default_route6 })
+        };
+        legs.into_iter().find(on_link).or_else(|| legs.into_iter().find(leads_out))
     }
 
     /// The interface of a wire.
@@ -287,15 +288,15 @@ impl Model {
     }
 }
 
-fn listed(nets: &[Ipv4Net], address: Ipv4Addr) -> bool {
+fn listed(nets: &[IpNet], address: IpAddr) -> bool {
     nets.iter().any(|net| net.contains(&address))
 }
 
-fn comes(flow: &Flow, source: Ipv4Addr, kind: PacketKind) -> bool {
+fn comes(flow: &Flow, source: IpAddr, kind: PacketKind) -> bool {
     listed(&flow.sources, source) && !listed(&flow.except, source) && serves(&flow.service, kind)
 }
 
-fn goes(flow: &Egress, destination: Ipv4Addr, kind: PacketKind) -> bool {
+fn goes(flow: &Egress, destination: IpAddr, kind: PacketKind) -> bool {
     listed(&flow.destinations, destination) && serves(&flow.service, kind)
 }
 

@@ -1,16 +1,20 @@
 //! `metalstrap firewall explain`: a question in words, answered from the flows.
 
 use super::evaluate::{Packet, PacketKind, Verdict};
-use super::model::{Flow, Group, Leg, Model, NodeKind, Origin, Target, members};
-use ipnet::Ipv4Net;
+use super::model::{Flow, Group, Leg, Model, NodeKind, Origin, Target, cluster_addresses, members};
+use ipnet::IpNet;
 use profiles::firewall::{FlowFrom, PortSpec, Transport};
-use profiles::node::NodeConfig;
+use profiles::node::{NodeConfig, Peer};
 use serde::Serialize;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An address outside, for answers about the internet (TEST-NET-2, which nobody has).
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+/// The same for IPv6, of the range for documentation.
+const OUTSIDE6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+/// Addresses of a zone that are looked at for one that nobody has: more than nodes that a cluster may have.
+const HOSTS_TRIED: usize = 4096;
 
 /// Ports that Kubernetes gives out as NodePorts.
 const NODE_PORTS: std::ops::RangeInclusive<u16> = 30000..=32767;
@@ -21,7 +25,7 @@ pub enum From {
     /// A zone or role.
     Group(FlowFrom),
     /// One address.
-    Address(Ipv4Addr),
+    Address(IpAddr),
     /// A node, by its host name.
     Node(String),
 }
@@ -45,15 +49,23 @@ pub enum ExplainError {
     What(String),
     /// Neither a zone, a role, an address nor a node.
     #[error(
-        "`{name}` is not a zone (cluster, dmz, wan, admin, pods), a role (master, worker, internal-proxy, dmz-proxy), an IPv4 address or a node of this cluster"
+        "`{name}` is not a zone (cluster, dmz, wan, admin, pods), a role (master, worker, internal-proxy, dmz-proxy), an address or a node of this cluster"
     )]
     Who {
         /// What was asked for.
         name: String,
     },
-    /// A zone or role without a host in this cluster.
-    #[error("this cluster has nobody in `{0}`")]
-    Nobody(FlowFrom),
+    /// A zone or role without a host in this cluster, or none with IPv6.
+    #[error("this cluster has nobody in `{who}`{}", if *.six { " with an IPv6 address" } else { "" })]
+    Nobody {
+        /// Zone, role or node.
+        who: String,
+        /// It was asked over IPv6.
+        six: bool,
+    },
+    /// The node has no IPv6 address there.
+    #[error("{0} has no IPv6 address there, so nothing can reach it over IPv6")]
+    NoIpv6(String),
     /// No load balancer here.
     #[error("no load balancer address is answered by {0}")]
     NoLoadBalancer(String),
@@ -95,9 +107,18 @@ pub struct Answer {
     /// The reason its risk is accepted with.
     pub accept_risk: Option<String>,
     /// Parts of the zone that may, although the zone as a whole may not: flow and ranges.
-    pub others: Vec<(String, Vec<Ipv4Net>)>,
+    pub others: Vec<(String, Vec<IpNet>)>,
     /// Why this firewall has not the last word.
     pub gap: Option<String>,
+}
+
+/// Where the question leads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct To {
+    /// To an address of MetalLB, not of the node.
+    pub load_balancer: bool,
+    /// Over IPv6. An address that asks has its own family.
+    pub six: bool,
 }
 
 /// Answers a question about one node.
@@ -109,19 +130,21 @@ pub fn explain(
     model: &Model,
     kind: PacketKind,
     from: &From,
-    to_load_balancer: bool,
+    to: To,
 ) -> Result<Answer, ExplainError> {
-    let (group, source) = source_of(node, model, from)?;
+    let (group, source) = source_of(node, model, from, to.six)?;
     let leg = leg_of(model, group, source);
-    let destination = match (to_load_balancer, model.load_balancers.first(), leg) {
-        (true, None, _) => return Err(ExplainError::NoLoadBalancer(model.hostname.clone())),
-        (true, Some(pool), _) => pool.first,
-        (false, _, Leg::Dmz) => {
-            model.dmz_leg.as_ref().map_or(model.cluster_leg.address, |leg| leg.address).addr()
+    let destination = match (to.load_balancer, model.load_balancers.first()) {
+        (true, Some(pool)) if source.is_ipv4() => pool.first.into(),
+        (true, _) => return Err(ExplainError::NoLoadBalancer(model.hostname.clone())),
+        (false, _) => {
+            let own = model.interface(leg).unwrap_or(&model.cluster_leg);
+            let six = own.address6.map(|address| address.addr().into());
+            if source.is_ipv4() { Some(own.address.addr().into()) } else { six }
+                .ok_or_else(|| ExplainError::NoIpv6(model.hostname.clone()))?
         }
-        (false, ..) => model.cluster_leg.address.addr(),
     };
-    let packet = Packet { leg, source: IpAddr::V4(source), destination: IpAddr::V4(destination), kind };
+    let packet = Packet { leg, source, destination, kind };
     let verdict = model.evaluate(&packet);
     let flow = verdict.flow().and_then(|id| model.flows.iter().find(|flow| flow.id == id));
     let from = match from {
@@ -139,7 +162,7 @@ pub fn explain(
         origin: flow.map(|flow| flow.origin.clone()),
         accept_risk: flow.and_then(|flow| flow.accept_risk.clone()),
         others,
-        gap: gap(model, &packet, to_load_balancer),
+        gap: gap(model, &packet, to.load_balancer),
         packet,
         verdict,
     })
@@ -150,46 +173,51 @@ fn source_of(
     node: &NodeConfig,
     model: &Model,
     from: &From,
-) -> Result<(Option<FlowFrom>, Ipv4Addr), ExplainError> {
+    six: bool,
+) -> Result<(Option<FlowFrom>, IpAddr), ExplainError> {
+    let nobody = |who: &dyn fmt::Display| ExplainError::Nobody { who: who.to_string(), six };
     match from {
         From::Address(address) => Ok((None, *address)),
         From::Node(name) => {
             let peer = node.peers.iter().find(|peer| peer.hostname == *name);
             let peer = peer.ok_or_else(|| ExplainError::Who { name: name.clone() })?;
-            Ok((None, peer.cluster_address))
+            let found = cluster_addresses(peer).find(|address| address.is_ipv6() == six);
+            Ok((None, found.ok_or_else(|| nobody(name))?))
         }
-        From::Group(FlowFrom::Wan) => Ok((Some(FlowFrom::Wan), OUTSIDE)),
+        From::Group(FlowFrom::Wan) if six => Ok((Some(FlowFrom::Wan), OUTSIDE6.into())),
+        From::Group(FlowFrom::Wan) => Ok((Some(FlowFrom::Wan), OUTSIDE.into())),
         From::Group(group) => {
-            let nobody = || ExplainError::Nobody(*group);
-            let taken = |address: &Ipv4Addr| {
-                model.addresses.contains(address)
-                    || node
-                        .peers
-                        .iter()
-                        .any(|peer| peer.cluster_address == *address || peer.dmz_address == Some(*address))
+            let taken = |address: &IpAddr| {
+                let of_peer = |peer: &Peer| {
+                    let dmz = [peer.dmz_address.map(IpAddr::V4), peer.dmz_address6.map(IpAddr::V6)];
+                    cluster_addresses(peer).chain(dmz.into_iter().flatten()).any(|own| own == *address)
+                };
+                model.addresses.contains(address) || node.peers.iter().any(of_peer)
             };
             let is_role =
                 !matches!(group, FlowFrom::Cluster | FlowFrom::Dmz | FlowFrom::Admin | FlowFrom::Pods);
             let ranges = members(node, Group::from(*group));
-            let mut hosts = ranges.iter().flat_map(Ipv4Net::hosts);
+            let ranges = ranges.iter().filter(|range| matches!(range, IpNet::V6(_)) == six);
+            let mut hosts = ranges.flat_map(|range| range.hosts().take(HOSTS_TRIED));
             let found = if is_role {
                 // Another node than the one that is asked about, if there is one.
-                let all: Vec<Ipv4Addr> = hosts.collect();
+                let all: Vec<IpAddr> = hosts.collect();
                 all.iter().copied().find(|host| !model.addresses.contains(host)).or(all.first().copied())
             } else {
                 hosts.find(|host| !taken(host))
             };
-            Ok((Some(*group), found.ok_or_else(nobody)?))
+            Ok((Some(*group), found.ok_or_else(|| nobody(group))?))
         }
     }
 }
 
 /// Where a packet of that group, or of that address, arrives.
-fn leg_of(model: &Model, group: Option<FlowFrom>, source: Ipv4Addr) -> Leg {
-    let from_pods = group.map_or_else(|| model.pod_cidr.contains(&source), |group| group == FlowFrom::Pods);
+fn leg_of(model: &Model, group: Option<FlowFrom>, source: IpAddr) -> Leg {
+    let inside = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&source));
+    let from_pods = group.map_or_else(|| inside(&model.pod_cidr), |group| group == FlowFrom::Pods);
     let outside = match group {
         Some(group) => matches!(group, FlowFrom::Dmz | FlowFrom::Wan),
-        None => !model.cluster_network.contains(&source),
+        None => !inside(&model.cluster_network),
     };
     match (from_pods && model.pods.is_some(), outside && model.dmz_leg.is_some()) {
         (true, _) => Leg::Pods,
@@ -199,11 +227,12 @@ fn leg_of(model: &Model, group: Option<FlowFrom>, source: Ipv4Addr) -> Leg {
 }
 
 /// Flows that let in a part of the group.
-fn narrower(model: &Model, group: Group, leg: Leg, packet: &Packet) -> Vec<(String, Vec<Ipv4Net>)> {
+fn narrower(model: &Model, group: Group, leg: Leg, packet: &Packet) -> Vec<(String, Vec<IpNet>)> {
     let part = |flow: &&Flow| flow.leg == leg && flow.group == group && !flow.whole_group;
     let flows = model.flows.iter().filter(part);
     let lets_in = |flow: &&Flow| {
-        let source = flow.sources.first().map(|net| IpAddr::V4(net.hosts().next().unwrap_or(net.addr())));
+        let of_family = |net: &&IpNet| net.addr().is_ipv4() == packet.source.is_ipv4();
+        let source = flow.sources.iter().find(of_family).map(|net| net.hosts().next().unwrap_or(net.addr()));
         source.is_some_and(|source| model.evaluate(&Packet { source, ..*packet }).flow() == Some(&flow.id))
     };
     flows.filter(lets_in).map(|flow| (flow.id.clone(), flow.sources.clone())).collect()
@@ -259,7 +288,8 @@ pub fn describe(flow: &Flow) -> String {
     };
     let target = match flow.target {
         Target::Local => String::new(),
-        Target::Address(address) => format!(" at {address}"),
+        Target::Address(four, None) => format!(" at {four}"),
+        Target::Address(four, Some(six)) => format!(" at {four} and {six}"),
         Target::LoadBalancer => " at the load balancer addresses".to_owned(),
     };
     format!("{} from {who}{target}: {}", flow.service, flow.why)

@@ -2,13 +2,18 @@
 
 use super::{builtin, egress, operator};
 use crate::render::RenderError;
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use profiles::cluster::file::AddressPool;
 use profiles::firewall::{FlowFrom, FlowTo, PortSpec};
-use profiles::node::{Cni, Interface, NodeConfig, Peer, ProxyPlacement, Role, RoleConfig, Zone};
+use profiles::node::{
+    ClusterFacts, Cni, Interface, NodeConfig, Peer, ProxyPlacement, Role, RoleConfig, Zone,
+};
 use serde::Serialize;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Addresses that are of one link only.
+pub(super) const LINK_LOCAL: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10);
 
 /// What a node is to the firewall: its role, and for a proxy where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -196,8 +201,8 @@ impl fmt::Display for Service {
 pub enum Target {
     /// Any address of the node.
     Local,
-    /// This one address only.
-    Address(Ipv4Addr),
+    /// This one address of each family only.
+    Address(Ipv4Addr, Option<Ipv6Addr>),
     /// The addresses MetalLB hands out, which no interface has.
     LoadBalancer,
 }
@@ -212,7 +217,7 @@ pub enum Origin {
     Operator(usize),
 }
 
-/// New connections that may come in. Over IPv6 nothing may: the nodes have IPv4 addresses only.
+/// New connections that may come in, over each family of which there are sources.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Flow {
     /// Name, unique on the node, of a-z, 0-9 and `-`.
@@ -222,11 +227,11 @@ pub struct Flow {
     /// Who may.
     pub group: Group,
     /// The addresses of `group`, or those of them that the operator named.
-    pub sources: Vec<Ipv4Net>,
+    pub sources: Vec<IpNet>,
     /// `sources` is the whole group.
     pub whole_group: bool,
     /// Not these, although they are in `sources`.
-    pub except: Vec<Ipv4Net>,
+    pub except: Vec<IpNet>,
     /// At which address.
     pub target: Target,
     /// What they reach.
@@ -245,7 +250,7 @@ pub struct Egress {
     /// Name, unique on the node among these.
     pub id: String,
     /// Where to.
-    pub destinations: Vec<Ipv4Net>,
+    pub destinations: Vec<IpNet>,
     /// What is reached.
     pub service: Service,
     /// Why.
@@ -261,6 +266,12 @@ pub struct LegFacts {
     pub address: Ipv4Net,
     /// The default route leaves here.
     pub has_default_route: bool,
+    /// IPv6 address with the prefix length of its network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address6: Option<Ipv6Net>,
+    /// The default route of IPv6 leaves here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub has_default_route6: bool,
 }
 
 /// The container network on the node.
@@ -286,19 +297,19 @@ pub struct Model {
     /// Its leg in the DMZ.
     pub dmz_leg: Option<LegFacts>,
     /// Addresses it has or, for virtual ones, may come to have.
-    pub addresses: Vec<Ipv4Addr>,
-    /// Cluster network.
-    pub cluster_network: Ipv4Net,
-    /// DMZ network.
-    pub dmz_network: Option<Ipv4Net>,
-    /// Pod range.
-    pub pod_cidr: Ipv4Net,
-    /// Service range.
-    pub service_cidr: Ipv4Net,
+    pub addresses: Vec<IpAddr>,
+    /// The cluster network, in each family it has.
+    pub cluster_network: Vec<IpNet>,
+    /// The DMZ network, in each family it has; empty without one.
+    pub dmz_network: Vec<IpNet>,
+    /// Pod range, in each family pods have.
+    pub pod_cidr: Vec<IpNet>,
+    /// Service range, in each family services have.
+    pub service_cidr: Vec<IpNet>,
     /// The container network; `None` on a proxy.
     pub pods: Option<PodNetwork>,
     /// Masters and workers by address.
-    pub nodes: Vec<Ipv4Addr>,
+    pub nodes: Vec<IpAddr>,
     /// Links in networks of their own that take IPv6 addresses from the routers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub learning: Vec<String>,
@@ -344,13 +355,13 @@ impl Model {
             addresses: addresses(node, kind),
             cluster_leg,
             dmz_leg,
-            cluster_network: facts.cluster_network,
-            dmz_network: facts.dmz_network,
-            pod_cidr: facts.pod_cidr,
-            service_cidr: facts.service_cidr,
-            pods: kind.runs_pods().then(|| pod_network(facts.cni)),
+            cluster_network: members(node, Group::Cluster),
+            dmz_network: members(node, Group::Dmz),
+            pod_cidr: members(node, Group::Pods),
+            service_cidr: services(facts),
+            pods: kind.runs_pods().then(|| pod_network(facts.cni, facts.ipv6.kubernetes.is_some())),
             learning: node.network.links().iter().filter(|l| l.auto6).map(|l| l.name.clone()).collect(),
-            nodes: members(node, Group::Nodes).iter().map(Ipv4Net::addr).collect(),
+            nodes: members(node, Group::Nodes).iter().map(IpNet::addr).collect(),
             load_balancers,
             flows,
             egress: egress::flows(node, kind),
@@ -364,43 +375,62 @@ fn leg(interface: &Interface) -> LegFacts {
         name: interface.name.clone(),
         address: interface.address,
         has_default_route: interface.gateway.is_some(),
+        address6: interface.address6,
+        has_default_route6: interface.gateway6.is_some(),
     }
 }
 
-fn addresses(node: &NodeConfig, kind: NodeKind) -> Vec<Ipv4Addr> {
-    let own = node.interfaces.iter().map(|interface| interface.address.addr());
+fn addresses(node: &NodeConfig, kind: NodeKind) -> Vec<IpAddr> {
+    let own = node.interfaces.iter().flat_map(Interface::addresses);
     let virtual_one = match kind {
         NodeKind::Master => node.cluster.api_vip,
         NodeKind::InternalProxy => node.cluster.proxy_vip,
         NodeKind::Worker | NodeKind::DmzProxy => None,
     };
-    own.chain(virtual_one).collect()
+    own.chain(virtual_one.map(IpAddr::from)).collect()
 }
 
-fn pod_network(cni: Cni) -> PodNetwork {
-    let devices = match cni {
-        Cni::FlannelVxlan => vec!["cni0", "flannel.1"],
-        Cni::FlannelWireguard => vec!["cni0", "flannel-wg"],
-        Cni::CalicoVxlan => vec!["cali*", "vxlan.calico"],
-        Cni::CalicoBgp => vec!["cali*"],
-        Cni::CiliumVxlan => vec!["cilium_host", "cilium_net", "cilium_vxlan", "lxc*"],
+fn pod_network(cni: Cni, both_families: bool) -> PodNetwork {
+    let devices = match (cni, both_families) {
+        // flannel has one tunnel for each family.
+        (Cni::FlannelVxlan, false) => vec!["cni0", "flannel.1"],
+        (Cni::FlannelVxlan, true) => vec!["cni0", "flannel.1", "flannel-v6.1"],
+        (Cni::FlannelWireguard, false) => vec!["cni0", "flannel-wg"],
+        (Cni::FlannelWireguard, true) => vec!["cni0", "flannel-wg", "flannel-wg-v6"],
+        (Cni::CalicoVxlan, _) => vec!["cali*", "vxlan.calico"],
+        (Cni::CalicoBgp, _) => vec!["cali*"],
+        (Cni::CiliumVxlan, _) => vec!["cilium_host", "cilium_net", "cilium_vxlan", "lxc*"],
         // What was decrypted comes out of a device of its own.
-        Cni::CiliumWireguard => vec!["cilium_host", "cilium_net", "cilium_vxlan", "cilium_wg0", "lxc*"],
+        (Cni::CiliumWireguard, _) => {
+            vec!["cilium_host", "cilium_net", "cilium_vxlan", "cilium_wg0", "lxc*"]
+        }
     };
     PodNetwork { devices, routed: cni == Cni::CalicoBgp, replaces_kube_proxy: cni.is_cilium() }
 }
 
-/// The addresses of a group, sorted; of a zone without a fixed range everything.
-pub(super) fn members(node: &NodeConfig, group: Group) -> Vec<Ipv4Net> {
+fn services(facts: &ClusterFacts) -> Vec<IpNet> {
+    let six = facts.ipv6.kubernetes.as_ref().map(|both| both.service_cidr);
+    of_both(facts.service_cidr, six).collect()
+}
+
+/// A range in each family it has.
+fn of_both(four: impl Into<Option<Ipv4Net>>, six: Option<Ipv6Net>) -> impl Iterator<Item = IpNet> {
+    four.into().map(IpNet::V4).into_iter().chain(six.map(IpNet::V6))
+}
+
+/// The addresses of a group, sorted, IPv4 first; of a zone without a fixed range everything.
+pub(super) fn members(node: &NodeConfig, group: Group) -> Vec<IpNet> {
     let facts = &node.cluster;
-    let peers = |wanted: &dyn Fn(NodeKind) -> bool| -> Vec<Ipv4Net> {
+    let six = &facts.ipv6;
+    let peers = |wanted: &dyn Fn(NodeKind) -> bool| -> Vec<IpNet> {
         let peers = node.peers.iter().filter(|peer| wanted(NodeKind::of_peer(peer)));
-        peers.map(|peer| Ipv4Net::from(peer.cluster_address)).collect()
+        peers.flat_map(cluster_addresses).map(IpNet::from).collect()
     };
-    let hosts =
-        |addresses: &[Ipv4Addr]| -> Vec<Ipv4Net> { addresses.iter().copied().map(Ipv4Net::from).collect() };
+    let hosts = |addresses: &[Ipv4Addr]| -> Vec<IpNet> {
+        addresses.iter().map(|address| IpNet::from(IpAddr::V4(*address))).collect()
+    };
     let features = &facts.firewall.features;
-    let mut members: Vec<Ipv4Net> = match group {
+    let mut members: Vec<IpNet> = match group {
         Group::Masters => peers(&|kind| kind == NodeKind::Master),
         Group::Workers => peers(&|kind| kind == NodeKind::Worker),
         Group::Nodes => peers(&NodeKind::runs_pods),
@@ -411,10 +441,13 @@ pub(super) fn members(node: &NodeConfig, group: Group) -> Vec<Ipv4Net> {
             RoleConfig::Master { .. } | RoleConfig::Worker {} => vec![],
         },
         Group::Admin => facts.admin_sources.clone(),
-        Group::Cluster => vec![facts.cluster_network],
-        Group::Dmz => facts.dmz_network.into_iter().collect(),
-        Group::Wan => vec![Ipv4Net::default()],
-        Group::Pods => vec![facts.pod_cidr],
+        Group::Cluster => of_both(facts.cluster_network, six.cluster_network).collect(),
+        Group::Dmz => of_both(facts.dmz_network, six.dmz_network).collect(),
+        Group::Wan => {
+            let speaks_six = six.cluster_network.is_some() || six.dmz_network.is_some();
+            of_both(Ipv4Net::default(), speaks_six.then(Ipv6Net::default)).collect()
+        }
+        Group::Pods => of_both(facts.pod_cidr, six.kubernetes.as_ref().map(|both| both.pod_cidr)).collect(),
         Group::RemoteNodes => features.clustermesh.iter().flat_map(|mesh| hosts(&mesh.nodes)).collect(),
         Group::BgpRouters => hosts(&features.bgp_routers),
         Group::ApiRouters => features.kube_vip_bgp.iter().flat_map(|bgp| hosts(&bgp.routers)).collect(),
@@ -424,15 +457,23 @@ pub(super) fn members(node: &NodeConfig, group: Group) -> Vec<Ipv4Net> {
     members
 }
 
+/// The addresses of a node on the cluster network.
+pub(super) fn cluster_addresses(peer: &Peer) -> impl Iterator<Item = IpAddr> + use<> {
+    [IpAddr::V4(peer.cluster_address)].into_iter().chain(peer.cluster_address6.map(IpAddr::V6))
+}
+
 /// Nobody of these although the group has them: a DMZ proxy is trusted with nothing but its own flows, and what is
-/// inside is not outside.
-pub(super) fn exceptions(node: &NodeConfig, group: Group) -> Vec<Ipv4Net> {
+/// inside is not outside; a link-local address is on the wire itself.
+pub(super) fn exceptions(node: &NodeConfig, group: Group) -> Vec<IpNet> {
     match group {
         Group::Admin | Group::Cluster => members(node, Group::DmzProxies),
         Group::Wan => {
-            let facts = &node.cluster;
-            let inside = [facts.cluster_network, facts.pod_cidr, facts.service_cidr];
-            let mut inside: Vec<Ipv4Net> = inside.into_iter().chain(facts.dmz_network).collect();
+            let zones = [Group::Cluster, Group::Dmz, Group::Pods].map(|zone| members(node, zone));
+            let mut inside: Vec<IpNet> = zones.concat();
+            inside.extend(services(&node.cluster));
+            if inside.iter().any(|range| matches!(range, IpNet::V6(_))) {
+                inside.push(IpNet::V6(LINK_LOCAL));
+            }
             inside.sort();
             inside
         }

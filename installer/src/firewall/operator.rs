@@ -26,7 +26,7 @@ fn of(node: &NodeConfig, kind: NodeKind, number: usize, flow: &OperatorFlow) -> 
     let target = match (flow.to, leg, dmz) {
         (FlowTo::LoadBalancer, ..) => Target::LoadBalancer,
         // From there the address in the DMZ only, never the one on the cluster network.
-        (_, Leg::Dmz, Some(dmz)) => Target::Address(dmz.address.addr()),
+        (_, Leg::Dmz, Some(dmz)) => Target::Address(dmz.address.addr(), dmz.address6.map(|six| six.addr())),
         _ => Target::Local,
     };
     (!sources.is_empty()).then(|| Flow {

@@ -6,7 +6,7 @@
 
 use super::model::{Egress, Flow, Group, Leg, Model, Service, Target};
 use crate::render::{RenderError, interface_name};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use profiles::firewall::{PortSpec, Transport};
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -56,7 +56,7 @@ impl Model {
         text.push_str(&self.sets());
         text.push_str(&self.guard());
         text.push_str(&self.spoofing());
-        text.push_str(&chain("neighbours", &[NEIGHBOURS.to_owned()]));
+        text.push_str(&chain("neighbours", &[NEIGHBOURS.to_owned(), LISTENERS.to_owned()]));
         text.push_str(&self.control());
         text.push_str(&chain("services", &self.wire_flows(true)));
         if !self.load_balancers.is_empty() {
@@ -81,28 +81,36 @@ impl Model {
             .collect()
     }
 
-    /// Who is who; the sets that a rule speaks of.
+    /// Who is who; the sets that a rule speaks of, one for each family.
     fn sets(&self) -> String {
-        let mut sets: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        let mut sets: BTreeMap<(&str, Family), Vec<String>> = BTreeMap::new();
+        let mut note = |name: &'static str, nets: &[IpNet]| {
+            for (family, nets) in by_family(nets) {
+                sets.entry((name, family)).or_insert_with(|| strings(&nets));
+            }
+        };
         for flow in &self.flows {
             if let Some(name) = named_set(flow) {
-                sets.entry(name).or_insert_with(|| strings(&flow.sources));
+                note(name, &flow.sources);
             }
             if let Some(proxies) = dmz_proxies(flow) {
-                sets.entry(DMZ_PROXIES).or_insert_with(|| strings(proxies));
+                note(DMZ_PROXIES, proxies);
             }
         }
         if self.routes_pods() {
-            sets.entry("nodes").or_insert_with(|| self.nodes.iter().map(ToString::to_string).collect());
+            note("nodes", &self.nodes.iter().copied().map(IpNet::from).collect::<Vec<_>>());
         }
         if !self.load_balancers.is_empty() {
-            sets.insert("load_balancers", self.load_balancers.iter().map(ToString::to_string).collect());
+            let pools = self.load_balancers.iter().map(ToString::to_string).collect();
+            sets.insert(("load_balancers", Family::Four), pools);
         }
-        let set = |(name, elements): (&str, Vec<String>)| {
+        let set = |((name, family), elements): ((&str, Family), Vec<String>)| {
             let ranges = matches!(name, "admin" | "load_balancers");
             let flags = if ranges { "        flags interval\n        auto-merge\n" } else { "" };
             format!(
-                "    set {name} {{\n        type ipv4_addr\n{flags}        elements = {}\n    }}\n",
+                "    set {} {{\n        type {}\n{flags}        elements = {}\n    }}\n",
+                family.set(name),
+                family.set_type(),
                 list(elements)
             )
         };
@@ -132,14 +140,16 @@ impl Model {
             "jump neighbours".to_owned(),
             "jump spoofing".to_owned(),
         ];
-        let pods = self.pod_cidr;
-        if self.routes_pods() {
-            let leg = &self.cluster_leg.name;
-            rules.push(format!("iifname \"{leg}\" ip saddr @nodes ip daddr {pods} accept"));
-            rules.push(format!("iifname \"{leg}\" ip saddr {pods} ip daddr {pods} accept"));
-        } else if self.pods.is_some() {
-            // The node has an address among its pods, which is local and still nobody's business outside.
-            rules.push(format!("ip daddr {pods} counter name \"drop_guard\" goto refuse"));
+        for (family, pods) in by_family(&self.pod_cidr) {
+            let (ip, pods) = (family.header(), one_or_list(&pods));
+            if self.routes_pods() {
+                let (leg, nodes) = (&self.cluster_leg.name, family.set("nodes"));
+                rules.push(format!("iifname \"{leg}\" {ip} saddr @{nodes} {ip} daddr {pods} accept"));
+                rules.push(format!("iifname \"{leg}\" {ip} saddr {pods} {ip} daddr {pods} accept"));
+            } else if self.pods.is_some() {
+                // The node has an address among its pods, which is local and still nobody's business outside.
+                rules.push(format!("{ip} daddr {pods} counter name \"drop_guard\" goto refuse"));
+            }
         }
         rules.push("fib daddr type local jump control".to_owned());
         rules.push("fib daddr type local jump services".to_owned());
@@ -155,12 +165,13 @@ impl Model {
         let end = "counter name \"drop_spoofed\" goto refuse";
         let mut rules = vec![format!("fib saddr . iif oif missing {end}")];
         if self.pods.is_some() {
-            let inside = if self.routes_pods() {
-                vec![self.service_cidr]
-            } else {
-                vec![self.pod_cidr, self.service_cidr]
-            };
-            rules.push(format!("ip saddr {} {end}", list(inside)));
+            let mut inside = self.service_cidr.clone();
+            if !self.routes_pods() {
+                inside.splice(0..0, self.pod_cidr.iter().copied());
+            }
+            for (family, inside) in by_family(&inside) {
+                rules.push(format!("{} saddr {} {end}", family.header(), list(inside)));
+            }
         }
         chain("spoofing", &rules)
     }
@@ -203,27 +214,15 @@ impl Model {
             }
             (leg, _) => format!("iifname \"{}\"", self.name_of(leg)),
         };
-        let mut who = match named_set(flow) {
-            Some(name) => format!(" ip saddr @{name}"),
-            None if flow.sources == [Ipv4Net::default()] => match flow.target {
-                // The destination says already that it is IPv4.
-                Target::Address(_) => String::new(),
-                Target::Local | Target::LoadBalancer => " meta nfproto ipv4".to_owned(),
-            },
-            None => format!(" ip saddr {}", list(strings(&flow.sources))),
-        };
-        if dmz_proxies(flow).is_some() {
-            who.push_str(&format!(" ip saddr != @{DMZ_PROXIES}"));
-        } else if !flow.except.is_empty() {
-            who.push_str(&format!(" ip saddr != {}", list(strings(&flow.except))));
-        }
-        let at = match flow.target {
-            Target::Address(address) => format!(" ip daddr {address}"),
-            Target::Local | Target::LoadBalancer => String::new(),
-        };
         let count = if counted { format!(" counter name \"{}\"", counter_of(flow)) } else { String::new() };
-        let rule = |what: String| format!("{from}{who}{at} {what}{count} accept");
-        matches_of(&flow.service).into_iter().map(rule).collect()
+        let mut rules = vec![];
+        for (family, sources) in by_family(&flow.sources) {
+            let Some(at) = at_of(flow.target, family) else { continue };
+            let who = who_of(flow, family, &sources);
+            let rule = |what: String| format!("{from}{who}{at} {what}{count} accept");
+            rules.extend(matches_of(&flow.service).into_iter().map(rule));
+        }
+        rules
     }
 
     fn input(&self) -> String {
@@ -278,7 +277,10 @@ impl Model {
             rules.push(format!("iifname {} ct status dnat accept", self.wires()));
         }
         if self.routes_pods() {
-            rules.push(format!("iifname \"{}\" ip daddr {} accept", self.cluster_leg.name, self.pod_cidr));
+            for (family, pods) in by_family(&self.pod_cidr) {
+                let (leg, ip) = (&self.cluster_leg.name, family.header());
+                rules.push(format!("iifname \"{leg}\" {ip} daddr {} accept", one_or_list(&pods)));
+            }
         }
         rules.push("counter name \"drop_forward\" goto refuse".to_owned());
         chain("forward", &rules)
@@ -293,32 +295,119 @@ impl Model {
             "oifname \"lo\" accept".to_owned(),
             "meta l4proto { icmp, ipv6-icmp } accept".to_owned(),
         ];
+        if !self.learning.is_empty() {
+            // DHCPv6 servers are asked by a group's address; IPv4 is asked by a socket below these rules.
+            let links = list(self.learning.iter().map(|name| format!("\"{name}\"")));
+            rules.push(format!("oifname {links} ip6 daddr ff02::1:2 udp sport 546 udp dport 547 accept"));
+        }
         if let Some(pods) = &self.pods {
-            if pods.replaces_kube_proxy {
-                // Services are rewritten by eBPF, after this chain.
-                rules.push(format!("ip daddr {} accept", list([self.pod_cidr, self.service_cidr])));
-            } else {
-                rules.push(format!("ip daddr {} accept", self.pod_cidr));
+            // Where eBPF rewrites services, it does so after this chain.
+            let services = if pods.replaces_kube_proxy { self.service_cidr.as_slice() } else { &[] };
+            for (family, inside) in by_family(&[&self.pod_cidr, services].concat()) {
+                rules.push(format!("{} daddr {} accept", family.header(), one_or_list(&inside)));
+            }
+            if !pods.replaces_kube_proxy {
                 // kube-proxy has rewritten it: a service, wherever its answerer is.
                 rules.push("ct status dnat accept".to_owned());
             }
         }
         for flow in egress {
-            let to = match flow.destinations.as_slice() {
-                [all] if *all == Ipv4Net::default() => "meta nfproto ipv4".to_owned(),
-                some => format!("ip daddr {}", list(strings(some))),
-            };
             let count = egress_counter_of(flow);
-            let rule = |what: String| format!("{to} {what} counter name \"{count}\" accept");
-            rules.extend(matches_of(&flow.service).into_iter().map(rule));
+            for (family, nets) in by_family(&flow.destinations) {
+                let to = match nets.as_slice() {
+                    [all] if all.prefix_len() == 0 => family.any().to_owned(),
+                    some => format!("{} daddr {}", family.header(), list(strings(some))),
+                };
+                let rule = |what: String| format!("{to} {what} counter name \"{count}\" accept");
+                rules.extend(matches_of(&flow.service).into_iter().map(rule));
+            }
         }
         rules.push("counter name \"drop_output\" goto refuse".to_owned());
         chain("output", &rules)
     }
 }
 
+/// An address family, as rules speak of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Family {
+    Four,
+    Six,
+}
+
+impl Family {
+    fn header(self) -> &'static str {
+        match self {
+            Self::Four => "ip",
+            Self::Six => "ip6",
+        }
+    }
+
+    fn any(self) -> &'static str {
+        match self {
+            Self::Four => "meta nfproto ipv4",
+            Self::Six => "meta nfproto ipv6",
+        }
+    }
+
+    fn set_type(self) -> &'static str {
+        match self {
+            Self::Four => "ipv4_addr",
+            Self::Six => "ipv6_addr",
+        }
+    }
+
+    /// Name of the set of a group.
+    fn set(self, group: &str) -> String {
+        match self {
+            Self::Four => group.to_owned(),
+            Self::Six => format!("{group}_v6"),
+        }
+    }
+}
+
+/// The ranges of each family that has any, in their order.
+fn by_family(nets: &[IpNet]) -> impl Iterator<Item = (Family, Vec<IpNet>)> + use<> {
+    let (four, six): (Vec<IpNet>, Vec<IpNet>) = nets.iter().partition(|net| matches!(net, IpNet::V4(_)));
+    [(Family::Four, four), (Family::Six, six)].into_iter().filter(|(_, nets)| !nets.is_empty())
+}
+
+/// Who may, in one family.
+fn who_of(flow: &Flow, family: Family, sources: &[IpNet]) -> String {
+    let ip = family.header();
+    let is_everybody = matches!(sources, [all] if all.prefix_len() == 0);
+    let mut who = match (named_set(flow), flow.target) {
+        (Some(name), _) => format!(" {ip} saddr @{}", family.set(name)),
+        // The destination says already which family it is.
+        (None, Target::Address(..)) if is_everybody => String::new(),
+        (None, _) if is_everybody => format!(" {}", family.any()),
+        (None, _) => format!(" {ip} saddr {}", list(strings(sources))),
+    };
+    let except = by_family(&flow.except).find(|(of, _)| *of == family);
+    if let Some((_, except)) = except {
+        let not = match dmz_proxies(flow) {
+            Some(_) => format!("@{}", family.set(DMZ_PROXIES)),
+            None => list(strings(&except)),
+        };
+        who.push_str(&format!(" {ip} saddr != {not}"));
+    }
+    who
+}
+
+/// At which address, in one family; `None` when the node has none of it there.
+fn at_of(target: Target, family: Family) -> Option<String> {
+    match (target, family) {
+        (Target::Local, _) | (Target::LoadBalancer, Family::Four) => Some(String::new()),
+        (Target::LoadBalancer, Family::Six) => None,
+        (Target::Address(four, _), Family::Four) => Some(format!(" ip daddr {four}")),
+        (Target::Address(_, six), Family::Six) => six.map(|six| format!(" ip6 daddr {six}")),
+    }
+}
+
 /// Neighbour discovery, which IPv6 needs before anything else; never through a router (hop limit 255).
 const NEIGHBOURS: &str = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 limit rate 1000/second burst 2000 packets accept";
+
+/// Switches that watch who listens to which group ask so; who does not answer is cut off from its neighbours' questions.
+const LISTENERS: &str = "icmpv6 type mld-listener-query ip6 hoplimit 1 ip6 saddr fe80::/10 limit rate 20/second burst 40 packets accept";
 
 /// The set that holds exactly the sources of a flow, when its group has one.
 fn named_set(flow: &Flow) -> Option<&'static str> {
@@ -327,7 +416,7 @@ fn named_set(flow: &Flow) -> Option<&'static str> {
 }
 
 /// The exceptions of a flow, when they are the DMZ proxies.
-fn dmz_proxies(flow: &Flow) -> Option<&[Ipv4Net]> {
+fn dmz_proxies(flow: &Flow) -> Option<&[IpNet]> {
     let proxies = matches!(flow.group, Group::Admin | Group::Cluster) && !flow.except.is_empty();
     proxies.then_some(flow.except.as_slice())
 }
@@ -352,9 +441,18 @@ fn range(spec: &PortSpec) -> String {
 }
 
 /// Hosts without their prefix length.
-fn strings(nets: &[Ipv4Net]) -> Vec<String> {
-    let text = |net: &Ipv4Net| if net.prefix_len() == 32 { net.addr().to_string() } else { net.to_string() };
+fn strings(nets: &[IpNet]) -> Vec<String> {
+    let is_host = |net: &IpNet| net.prefix_len() == net.max_prefix_len();
+    let text = |net: &IpNet| if is_host(net) { net.addr().to_string() } else { net.to_string() };
     nets.iter().map(text).collect()
+}
+
+/// One range as it is, more of them as `{ a, b }`.
+fn one_or_list(nets: &[IpNet]) -> String {
+    match nets {
+        [one] => one.to_string(),
+        some => list(some),
+    }
 }
 
 /// `{ a, b }`.

@@ -7,7 +7,8 @@ use super::error::RenderError;
 use super::k3s_config::API_PORT;
 use super::output::Output;
 use super::text::{HEADER, dns_name};
-use profiles::node::{ProxyConfig, ProxyPlacement, Role, RoleConfig};
+use profiles::node::{Interface, ProxyConfig, ProxyPlacement, Role, RoleConfig};
+use std::net::SocketAddr;
 
 const CONFIG: &str = "/etc/haproxy/haproxy.cfg";
 
@@ -40,9 +41,8 @@ pub(super) fn render(input: &Input<'_>, output: &mut Output) -> Result<(), Rende
 }
 
 fn internal(input: &Input<'_>, proxy: &ProxyConfig) -> Result<String, RenderError> {
-    let own = input.cluster_interface()?.address.addr();
     let mut text = head(API_TIMEOUTS);
-    text.push_str(&format!("\nfrontend k3s_api\n    bind {own}:{API_PORT}\n"));
+    text.push_str(&format!("\nfrontend k3s_api\n{}", binds(input.cluster_interface()?, API_PORT)));
     if let (Some(vip), Some(_)) = (input.node.cluster.proxy_vip, &proxy.vrrp) {
         // The address is there only while keepalived holds it.
         text.push_str(&format!("    bind {vip}:{API_PORT} transparent\n"));
@@ -55,15 +55,21 @@ fn internal(input: &Input<'_>, proxy: &ProxyConfig) -> Result<String, RenderErro
     Ok(text)
 }
 
+/// The addresses of the leg, of each family it has.
+fn binds(leg: &Interface, port: u16) -> String {
+    leg.addresses().map(|own| format!("    bind {}\n", SocketAddr::new(own, port))).collect()
+}
+
 fn dmz(input: &Input<'_>, proxy: &ProxyConfig) -> Result<String, RenderError> {
     let missing = || RenderError::NoDmzInterface { hostname: input.node.hostname.clone() };
-    let own = input.node.dmz_interface().ok_or_else(missing)?.address.addr();
+    let leg = input.node.dmz_interface().ok_or_else(missing)?;
     let mut text = head(WEB_TIMEOUTS);
     for (name, port, node_port) in
         [("http", 80, proxy.ingress_http_node_port), ("https", 443, proxy.ingress_https_node_port)]
     {
         text.push_str(&format!(
-            "\nfrontend {name}_in\n    bind {own}:{port}\n    default_backend ingress_{name}\n"
+            "\nfrontend {name}_in\n{}    default_backend ingress_{name}\n",
+            binds(leg, port)
         ));
         text.push_str(&format!("\nbackend ingress_{name}\n    balance leastconn\n    option tcp-check\n"));
         text.push_str("    default-server inter 5s fall 3 rise 2 check on-marked-down shutdown-sessions\n");

@@ -12,12 +12,13 @@ use ipnet::IpNet;
 use profiles::firewall::FirewallFacts;
 use profiles::network::{Link, LinkKind, Network, NicMatch};
 use profiles::node::{
-    ClusterFacts, Cni, DiskSelector, Identity, Interface, Ipv6Facts, KubernetesConfig, NODE_CONFIG_SCHEMA,
-    NodeConfig, NodeSecrets, Peer, ProxyConfig, ProxyPlacement, Requirements, Role, RoleConfig, Vrrp, Zone,
+    ClusterFacts, Cni, DiskSelector, Identity, Interface, Ipv6Facts, KubernetesConfig, KubernetesIpv6,
+    NODE_CONFIG_SCHEMA, NodeConfig, NodeSecrets, Peer, ProxyConfig, ProxyPlacement, Requirements, Role,
+    RoleConfig, Vrrp, Zone,
 };
 use profiles::secret::Secret;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Planted in the tokens; must be in no file that is not secret.
 pub const CANARY: &str = "canary-5f1c";
@@ -114,6 +115,36 @@ pub fn ha(hostname: &str) -> NodeConfig {
     };
     let interfaces = interfaces(&own);
     node(cluster, peers, own, interfaces)
+}
+
+/// The same node in a cluster whose nodes, operators and, where `pods`, pods have IPv6 beside IPv4.
+pub fn dual_stack(hostname: &str, pods: bool) -> NodeConfig {
+    let mut node = ha(hostname);
+    let six = |net: u16, last: u8| Ipv6Addr::new(0xfd00, net, 0, 0, 0, 0, 0, last.into());
+    let facts = &mut node.cluster;
+    facts.admin_sources.push("fd00:10::200/120".parse().unwrap());
+    facts.ntp_servers = vec!["10.0.0.1".to_owned(), "fd00:10::1".to_owned()];
+    facts.ipv6 = Ipv6Facts {
+        cluster_network: Some("fd00:10::/64".parse().unwrap()),
+        dmz_network: Some("fd00:168::/64".parse().unwrap()),
+        kubernetes: pods.then(|| KubernetesIpv6 {
+            pod_cidr: "fd00:42::/56".parse().unwrap(),
+            service_cidr: "fd00:43::/112".parse().unwrap(),
+            cluster_dns: "fd00:43::a".parse().unwrap(),
+        }),
+    };
+    for peer in &mut node.peers {
+        peer.cluster_address6 = Some(six(0x10, peer.cluster_address.octets()[3]));
+        peer.dmz_address6 = peer.dmz_address.map(|address| six(0x168, address.octets()[3]));
+    }
+    for leg in &mut node.interfaces {
+        let net = if leg.zone == Zone::Dmz { 0x168 } else { 0x10 };
+        leg.address6 = Some(format!("{}/64", six(net, leg.address.addr().octets()[3])).parse().unwrap());
+        leg.gateway6 = leg.gateway.map(|_| six(net, 1));
+        leg.dns = vec![Ipv4Addr::new(10, 0, 0, 1).into(), six(0x10, 1).into()];
+    }
+    node.network = cards(&node.interfaces, &node.cluster.domain);
+    node
 }
 
 fn interfaces(own: &Peer) -> Vec<Interface> {

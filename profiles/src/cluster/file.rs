@@ -11,7 +11,7 @@ use crate::format;
 use crate::node::{Cni, MacAddr, ProxyPlacement, Role};
 use crate::profile::ProfileV1;
 use crate::secret::Secret;
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -85,7 +85,7 @@ pub struct ClusterTable {
     #[serde(default = "default_service_cidr")]
     #[schemars(schema_with = "format::ipv4_cidr")]
     pub service_cidr: Ipv4Net,
-    /// IPv6 range of the pods. Refused for now (`E_DUAL_STACK`): the host firewall lets nothing in over IPv6.
+    /// IPv6 range of the pods. Refused for now (`E_DUAL_STACK`): pods with both families have not been run yet.
     #[serde(default)]
     #[schemars(schema_with = "format::ipv6_cidr")]
     pub pod_cidr6: Option<Ipv6Net>,
@@ -129,7 +129,7 @@ pub struct ClusterNetwork {
     #[serde(default)]
     #[schemars(schema_with = "format::ipv4")]
     pub gateway: Option<Ipv4Addr>,
-    /// Its IPv6 range, beside the other one: nodes open connections over it, none is let in. Example: `"fd00:10::/64"`.
+    /// Its IPv6 range, beside the other one: the host firewall lets in over it what it lets in over IPv4. Example: `"fd00:10::/64"`.
     #[serde(default)]
     #[schemars(schema_with = "format::ipv6_cidr")]
     pub cidr6: Option<Ipv6Net>,
@@ -167,7 +167,7 @@ pub struct DmzNetwork {
     #[serde(default)]
     #[schemars(schema_with = "format::ipv4")]
     pub gateway: Option<Ipv4Addr>,
-    /// Its IPv6 range, beside the other one: nodes open connections over it, none is let in. Example: `"fd00:10::/64"`.
+    /// Its IPv6 range, beside the other one: the host firewall lets in over it what it lets in over IPv4. Example: `"fd00:10::/64"`.
     #[serde(default)]
     #[schemars(schema_with = "format::ipv6_cidr")]
     pub cidr6: Option<Ipv6Net>,
@@ -189,10 +189,10 @@ pub struct DmzNetwork {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdminTable {
-    /// Ranges that may reach SSH, the health report and the HAProxy statistics. Example: `["10.0.0.0/28"]`.
+    /// Ranges of either family that may reach SSH, the health report and the API. Example: `["10.0.0.0/28", "fd00:10::/120"]`.
     #[serde(default)]
-    #[schemars(schema_with = "format::ipv4_cidr_list")]
-    pub sources: Vec<Ipv4Net>,
+    #[schemars(schema_with = "format::cidr_list")]
+    pub sources: Vec<IpNet>,
     /// SSH public keys, one `authorized_keys` line each.
     #[serde(default)]
     #[schemars(schema_with = "format::ssh_key_list")]

@@ -11,7 +11,7 @@ use crate::node::{
     Peer, ProxyConfig, ProxyPlacement, Requirements, Role, RoleConfig, Vrrp, Zone,
 };
 use crate::profile::{ProfileError, ProfileV1, shipped};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -61,7 +61,7 @@ pub(super) fn identity(node: &NodeEntry) -> Identity {
 /// Facts common to all nodes.
 pub(super) fn facts(file: &ClusterFileV1) -> Result<ClusterFacts, ResolveError> {
     let cluster = &file.cluster;
-    let mut admin_sources: Vec<Ipv4Net> = file.admin.sources.clone();
+    let mut admin_sources: Vec<IpNet> = file.admin.sources.clone();
     admin_sources.sort();
     admin_sources.dedup();
     Ok(ClusterFacts {

@@ -59,7 +59,13 @@ fn checksum(flow: &Flow, protocol: u8, segment: &[u8]) -> u16 {
 
 /// A TCP segment with a valid checksum.
 pub fn tcp(flow: &Flow, flags: u8) -> Vec<u8> {
+    tcp_with(flow, flags, &[])
+}
+
+/// The same with a payload.
+pub fn tcp_with(flow: &Flow, flags: u8, payload: &[u8]) -> Vec<u8> {
     let mut segment = vec![0u8; 20];
+    segment.extend(payload);
     segment[0..2].copy_from_slice(&flow.source_port.to_be_bytes());
     segment[2..4].copy_from_slice(&flow.port.to_be_bytes());
     segment[4..8].copy_from_slice(&0x1234_5678u32.to_be_bytes());

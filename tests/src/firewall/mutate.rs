@@ -221,14 +221,10 @@ impl Mutations<'_> {
             _ => Verdict::Refused,
         };
         let ports = [&INGRESS_PORTS[..], &matrix::OTHER_NODE_PORTS].concat();
-        let cells = self.world.others().flat_map(|from| {
-            let cell = move |port: &u16| Cell {
-                from,
-                to: Place::Cluster,
-                v6: false,
-                knock: Knock::Tcp,
-                port: *port,
-            };
+        let askers = self.world.others().flat_map(|from| [(from, false), (from, true)]);
+        let cells = askers.flat_map(|(from, v6)| {
+            let cell =
+                move |port: &u16| Cell { from, to: Place::Cluster, v6, knock: Knock::Tcp, port: *port };
             ports.iter().map(cell)
         });
         kube_proxy::unload(self.world.own(), Mode::Iptables)?;

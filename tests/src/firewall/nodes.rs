@@ -6,12 +6,13 @@ use installer::render::{RenderContext, render_node};
 use profiles::firewall::{FirewallFacts, FlowFrom, FlowTo, OperatorFlow, PortSpec};
 use profiles::network::{Link, LinkKind, Network, NicMatch};
 use profiles::node::{
-    ClusterFacts, Cni, DiskSelector, Identity, Interface, Ipv6Facts, KubernetesConfig, NODE_CONFIG_SCHEMA,
-    NodeConfig, NodeSecrets, Peer, ProxyConfig, ProxyPlacement, Requirements, Role, RoleConfig, Vrrp, Zone,
+    ClusterFacts, Cni, DiskSelector, Identity, Interface, Ipv6Facts, KubernetesConfig, KubernetesIpv6,
+    NODE_CONFIG_SCHEMA, NodeConfig, NodeSecrets, Peer, ProxyConfig, ProxyPlacement, Requirements, Role,
+    RoleConfig, Vrrp, Zone,
 };
 use profiles::secret::Secret;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What the node under test is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,36 +102,56 @@ fn facts() -> Result<ClusterFacts> {
         cni: Cni::FlannelVxlan,
         cluster_network: "10.0.0.0/22".parse()?,
         dmz_network: Some("192.168.1.0/24".parse()?),
-        ipv6: Ipv6Facts::default(),
+        ipv6: Ipv6Facts {
+            cluster_network: Some("fd00:10::/64".parse()?),
+            dmz_network: Some("fd00:168::/64".parse()?),
+            kubernetes: Some(KubernetesIpv6 {
+                pod_cidr: "fd00:42::/44".parse()?,
+                service_cidr: "fd00:43::/112".parse()?,
+                cluster_dns: "fd00:43::a".parse()?,
+            }),
+        },
         ingress_node_ports: INGRESS_PORTS.to_vec(),
-        admin_sources: vec!["10.0.2.0/24".parse()?],
+        admin_sources: vec!["10.0.2.0/24".parse()?, "fd00:10::200/120".parse()?],
         ssh_authorized_keys: Vec::new(),
-        ntp_servers: vec!["10.0.0.77".to_owned()],
+        ntp_servers: vec!["10.0.0.77".to_owned(), "fd00:10::4d".to_owned()],
         timezone: "UTC".to_owned(),
         firewall: FirewallFacts { flows: operator_flows(), ..FirewallFacts::default() },
     })
 }
 
+fn cluster6(number: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, 0x10, 0, 0, 0, 0, 0, number.into())
+}
+
+fn dmz6(number: u8) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, 0x168, 0, 0, 0, 0, 0, number.into())
+}
+
 fn interfaces(kind: Kind) -> Result<Vec<Interface>> {
     let number = kind.number();
-    let leg = |name: &str, zone, address: String, gateway, last| {
+    let leg = |name: &str, zone, address: String, (gateway, gateway6), last| {
+        let six = if zone == Zone::Dmz { dmz6(number) } else { cluster6(number) };
         anyhow::Ok(Interface {
             name: name.to_owned(),
             zone,
             mac: Some(format!("52:54:00:00:{last:02x}:{number:02x}").parse()?),
             address: address.parse()?,
-            address6: None,
+            address6: Some(format!("{six}/64").parse()?),
             gateway,
-            gateway6: None,
-            dns: vec![Ipv4Addr::new(10, 0, 0, 77).into()],
+            gateway6,
+            dns: vec![Ipv4Addr::new(10, 0, 0, 77).into(), cluster6(77).into()],
             mtu_bytes: None,
         })
     };
     let edge = kind == Kind::DmzProxy;
-    let (inside, outside) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(192, 168, 1, 1));
+    let (inside, inside6) = (Ipv4Addr::new(10, 0, 0, 1), cluster6(1));
+    let (outside, outside6) = (Ipv4Addr::new(192, 168, 1, 1), dmz6(1));
+    let inside = ((!edge).then_some(inside), (!edge).then_some(inside6));
+    let outside = (edge.then_some(outside), edge.then_some(outside6));
     Ok(vec![
-        leg("cluster0", Zone::Cluster, format!("10.0.0.{number}/22"), (!edge).then_some(inside), 1)?,
-        leg("dmz0", Zone::Dmz, format!("192.168.1.{number}/24"), edge.then_some(outside), 2)?,
+        leg("cluster0", Zone::Cluster, format!("10.0.0.{number}/22"), inside, 1)?,
+        leg("dmz0", Zone::Dmz, format!("192.168.1.{number}/24"), outside, 2)?,
     ])
 }
 
@@ -139,7 +160,7 @@ fn cards(interfaces: &[Interface]) -> Result<Network> {
     let links = interfaces.iter().map(|leg| {
         let nic = leg.mac.map_or(NicMatch::Only, NicMatch::Mac);
         let mut link = Link::new(leg.name.clone(), LinkKind::Physical { nic });
-        link.addresses = vec![leg.address.into()];
+        link.addresses = [leg.address.into()].into_iter().chain(leg.address6.map(Into::into)).collect();
         link.gateway = leg.gateway;
         link.dns.clone_from(&leg.dns);
         link
@@ -186,6 +207,27 @@ pub fn node_among(kind: Kind, nodes: u16) -> Result<NodeConfig> {
     Ok(node)
 }
 
+/// The same node in the same cluster with no IPv6 anywhere in its file.
+///
+/// # Errors
+/// As [`node`].
+pub fn node_without_ipv6(kind: Kind) -> Result<NodeConfig> {
+    let mut node = node(kind)?;
+    let facts = &mut node.cluster;
+    facts.ipv6 = Ipv6Facts::default();
+    facts.admin_sources.retain(|range| range.addr().is_ipv4());
+    facts.ntp_servers.retain(|server| server.parse::<IpAddr>().is_ok_and(|server| server.is_ipv4()));
+    for leg in &mut node.interfaces {
+        (leg.address6, leg.gateway6) = (None, None);
+        leg.dns.retain(IpAddr::is_ipv4);
+    }
+    for peer in &mut node.peers {
+        (peer.cluster_address6, peer.dmz_address6) = (None, None);
+    }
+    node.network = cards(&node.interfaces)?;
+    Ok(node)
+}
+
 /// The resolved config of the node under test.
 ///
 /// # Errors
@@ -200,8 +242,8 @@ pub fn node(kind: Kind) -> Result<NodeConfig> {
             cluster_address: Ipv4Addr::new(10, 0, 0, *number),
             dmz_address: (*placement == Some(ProxyPlacement::Dmz))
                 .then_some(Ipv4Addr::new(192, 168, 1, *number)),
-            cluster_address6: None,
-            dmz_address6: None,
+            cluster_address6: Some(cluster6(*number)),
+            dmz_address6: (*placement == Some(ProxyPlacement::Dmz)).then(|| dmz6(*number)),
         })
         .collect();
     let own = peers.iter().find(|p| p.cluster_address.octets()[3] == kind.number());

@@ -13,12 +13,14 @@ const TABLE: &str = "table inet observer {
  counter unasked_error { }
  counter far_neighbour { }
  counter misplaced_echo { }
+ counter listener_query { }
  chain note {
   meta l4proto { tcp, udp } add @seen { meta l4proto . th sport . th dport }
   meta l4proto 112 counter name vrrp
   icmp type destination-unreachable counter name unasked_error
   icmpv6 type packet-too-big counter name unasked_error
   iifname cluster0 ip saddr 192.168.1.0/24 icmp type echo-request counter name misplaced_echo
+  icmpv6 type mld-listener-query counter name listener_query
   icmpv6 type nd-neighbor-advert ip6 hoplimit 64 counter name far_neighbour
  }
  chain input { type filter hook input priority 300; policy accept; jump note; }

@@ -1,5 +1,5 @@
 //! What the firewall must do, written by hand from the port tables of Kubernetes, k3s and our own services: an
-//! evaluator of its own that knows nothing of rules. Where it and the packets differ, one of the two is wrong.
+//! evaluator of its own that knows nothing of rules, and of no difference between the two address families. Where it and the packets differ, one of the two is wrong.
 
 use super::matrix::{Cell, HOST_PORT, OTHER_NODE_PORTS, UDP_NODE_PORT, natural};
 use super::nodes::{INGRESS_PORTS, Kind};
@@ -78,8 +78,7 @@ pub fn by_dmz_leg(cell: &Cell) -> bool {
 /// A source from which nothing may come on that leg: an answer would leave by another one, or to a pod.
 fn spoofed(kind: Kind, cell: &Cell) -> bool {
     match cell.from {
-        // Pods have IPv4 addresses only: no IPv6 source is one.
-        FalsePod => kind.runs_pods() && !cell.v6,
+        FalsePod => kind.runs_pods(),
         Host::Outside => by_dmz_leg(cell) != (kind == Kind::DmzProxy),
         _ => false,
     }
@@ -88,17 +87,16 @@ fn spoofed(kind: Kind, cell: &Cell) -> bool {
 /// For the node itself, or a pod behind one of its ports.
 fn enters(kind: Kind, cell: &Cell) -> bool {
     if from_pods(cell) {
-        return cell.knock == Ping || is_service_port(cell) || (!cell.v6 && listed(kind, cell));
+        return cell.knock == Ping || is_service_port(cell) || listed(kind, cell);
     }
     // What pods use, only pods may address.
-    if spoofed(kind, cell) || (cell.to == Place::PodGateway && !cell.v6) {
+    if spoofed(kind, cell) || cell.to == Place::PodGateway {
         return false;
     }
     if by_dmz_leg(cell) {
         return kind == Kind::DmzProxy && from_outside(cell);
     }
-    // No node has an IPv6 address in the cluster file: nobody has business there.
-    cell.knock == Ping || (!cell.v6 && listed(kind, cell))
+    cell.knock == Ping || listed(kind, cell)
 }
 
 fn listed(kind: Kind, cell: &Cell) -> bool {
@@ -116,7 +114,7 @@ fn listed(kind: Kind, cell: &Cell) -> bool {
 /// The web at the address in the DMZ, for everybody; 8404 is the operator's own flow for hosts of the DMZ.
 fn from_outside(cell: &Cell) -> bool {
     let ports: &[u16] = if cell.from == Host::Outside { &[80, 443] } else { &[80, 443, 8404] };
-    cell.to == Place::Dmz && !cell.v6 && cell.knock == Tcp && ports.contains(&cell.port)
+    cell.to == Place::Dmz && cell.knock == Tcp && ports.contains(&cell.port)
 }
 
 /// Ports that kube-proxy and the CNI rewrite to a pod.
@@ -134,11 +132,10 @@ fn leaves(kind: Kind, there: Host, cell: &Cell) -> bool {
     if kind != Kind::DmzProxy || cell.knock == Ping {
         return true;
     }
-    let allowed = match there {
+    match there {
         Worker => cell.knock == Tcp && INGRESS_PORTS.contains(&cell.port),
         // It is the server for names and time.
         Stranger => cell.port == 53 || (cell.knock == Udp && cell.port == 123),
         _ => false,
-    };
-    allowed && !cell.v6
+    }
 }

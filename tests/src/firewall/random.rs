@@ -9,7 +9,7 @@ use super::topology::{Host, Place, Segment, World};
 use anyhow::{Context, Result, anyhow};
 use installer::firewall::{Leg, Model, Packet, PacketKind};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// Silence that counts as dropped; TCP sends twice within it.
@@ -77,22 +77,31 @@ fn passes_by_hand(kind: Kind, cell: &Cell) -> bool {
 
 /// Gives machines more addresses, none of them anybody else's.
 fn more_sources(world: &World, dice: &mut Dice) -> Result<BTreeMap<Host, Vec<IpAddr>>> {
-    let taken: Vec<IpAddr> =
-        world.others().map(|host| Place::Beyond(host).address(world.kind, false)).collect();
+    let taken: Vec<IpAddr> = world
+        .others()
+        .flat_map(|host| [false, true].map(|v6| Place::Beyond(host).address(world.kind, v6)))
+        .collect();
     let mut found: BTreeMap<Host, Vec<IpAddr>> = BTreeMap::new();
     for host in [Host::Stranger, Host::DmzHost] {
         let mut batch = String::new();
         for _ in 0..SOURCES {
             let last = 60 + dice.below(180) as u8;
-            let address: IpAddr = match host {
-                Host::Stranger => Ipv4Addr::new(10, 0, dice.below(4) as u8, last),
-                _ => Ipv4Addr::new(192, 168, 1, last),
-            }
-            .into();
+            // 2xx is the operators', in both families. Nobody may take one of these by himself (`preferred_lft`).
+            let block = dice.below(4) as u8;
+            let group = u16::from(block) << 8 | u16::from(last);
+            let (four, six) = match host {
+                Host::Stranger => {
+                    (Ipv4Addr::new(10, 0, block, last), Ipv6Addr::new(0xfd00, 0x10, 0, 0, 0, 0, 0, group))
+                }
+                _ => (Ipv4Addr::new(192, 168, 1, last), Ipv6Addr::new(0xfd00, 0x168, 0, 0, 0, 0, 0, group)),
+            };
             let list = found.entry(host).or_default();
-            if !taken.contains(&address) && !list.contains(&address) {
-                batch += &format!("addr add {address}/32 dev up0\n");
-                list.push(address);
+            for (address, bits) in [(IpAddr::from(four), "32"), (six.into(), "128 nodad preferred_lft 0")] {
+                if !taken.contains(&address) && !list.contains(&address) {
+                    let (bits, rest) = bits.split_once(' ').unwrap_or((bits, ""));
+                    batch += &format!("addr add {address}/{bits} dev up0 {rest}\n");
+                    list.push(address);
+                }
             }
         }
         world.spaces[&host].ip(&batch)?;
@@ -114,11 +123,13 @@ fn case(world: &World, sources: &BTreeMap<Host, Vec<IpAddr>>, dice: &mut Dice) -
         _ => dice.pick(&TCP_PORTS),
     };
     let own = Place::Beyond(sender).address(kind, v6);
-    let more = sources.get(&sender).filter(|list| !v6 && !list.is_empty());
-    let source = more.map_or(own, |list| dice.pick(list));
+    let of_family = |list: &Vec<IpAddr>| list.iter().copied().filter(|a| a.is_ipv6() == v6).collect();
+    let more: Vec<IpAddr> = sources.get(&sender).map(of_family).unwrap_or_default();
+    let source = if more.is_empty() { own } else { dice.pick(&more) };
     // An address in the operators' range is an operator's, whoever sends.
     let from = match source {
         IpAddr::V4(a) if a.octets()[..3] == [10, 0, 2] => Host::Admin,
+        IpAddr::V6(a) if a.segments()[1] == 0x10 && a.segments()[7] >> 8 == 2 => Host::Admin,
         _ => sender,
     };
     Case { cell: Cell { from, to: dice.pick(&places), v6, knock, port }, sender, source }
@@ -159,7 +170,7 @@ fn by_model(kind: Kind, model: &Model, case: &Case) -> Option<bool> {
         _ => Leg::Cluster,
     };
     let unknown_place = match cell.to {
-        Place::Vip => !matches!(kind, Kind::Master | Kind::InternalProxy),
+        Place::Vip => cell.v6 || !matches!(kind, Kind::Master | Kind::InternalProxy),
         Place::PodGateway => leg == Leg::Pods,
         _ => false,
     };

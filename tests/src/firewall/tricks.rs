@@ -1,12 +1,14 @@
 //! Packets that try to get past by lying: spoofed sources, fragments, odd flags, trusted source ports, extension headers.
 
-use super::craft::{ACK, Flow, RawSender, SYN, fragments, icmp, packet, packet_with, tcp, udp, with_options};
+use super::craft::{
+    ACK, Flow, RawSender, SYN, fragments, icmp, packet, packet_with, tcp, tcp_with, udp, with_options,
+};
 use super::nodes::Kind;
 use super::observe;
 use super::topology::{Host, Place, World};
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 /// One trick and what the observer must say under the rules.
@@ -32,6 +34,9 @@ impl Trick {
         format!("{} #{}", self.name, self.number)
     }
 }
+
+/// A switch on the cluster network.
+const QUERIER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99);
 
 /// Rounds of [`play_rounds`].
 pub const TRIES: u16 = 5;
@@ -114,25 +119,21 @@ fn spoofed(tricks: &mut Tricks) {
             tricks.datagram("spoofed source", Host::DmzHost, source(kind, liar, false), place, 8472);
             tricks.syn("spoofed source", Host::DmzHost, source(kind, liar, true), place, 6443, false);
         }
-        for liar in [Host::Pod, Host::RemotePod] {
-            for port in [6443, 10250] {
-                let address = source(kind, liar, false);
-                tricks.syn("false pod", Host::DmzHost, address, place, port, false);
-                tricks.syn("false pod", Host::Stranger, address, place, port, false);
+        for v6 in [false, true] {
+            for liar in [Host::Pod, Host::RemotePod] {
+                for port in [6443, 10250] {
+                    let address = source(kind, liar, v6);
+                    tricks.syn("false pod", Host::DmzHost, address, place, port, false);
+                    tricks.syn("false pod", Host::Stranger, address, place, port, false);
+                }
             }
-        }
-        let service = Place::Service.address(kind, false);
-        tricks.syn("false service", Host::Stranger, service, place, 6443, false);
-        for liar in [Host::DmzHost, Host::EdgeDmz] {
-            for port in [22, 6443, 9940] {
-                tricks.syn(
-                    "dmz source on the cluster wire",
-                    Host::Stranger,
-                    source(kind, liar, false),
-                    place,
-                    port,
-                    false,
-                );
+            let service = Place::Service.address(kind, v6);
+            tricks.syn("false service", Host::Stranger, service, place, 6443, false);
+            for liar in [Host::DmzHost, Host::EdgeDmz] {
+                let address = source(kind, liar, v6);
+                for port in [22, 6443, 9940] {
+                    tricks.syn("dmz source on the cluster wire", Host::Stranger, address, place, port, false);
+                }
             }
         }
     }
@@ -172,9 +173,12 @@ fn cut(tricks: &mut Tricks) {
         let packets = vec![with_options(&flow, 6, &tcp(&flow, SYN))];
         tricks.add("SYN behind destination options", Host::DmzHost, &flow, "tcp", packets, false);
     }
-    let flow = tricks.flow(source(kind, Host::Admin, false), Place::Cluster, 22);
-    let parts = fragments(&flow, 6, &tcp(&flow, SYN), 8);
-    tricks.add("SYN in fragments, of one who may", Host::Admin, &flow, "tcp", parts, true);
+    for v6 in [false, true] {
+        let flow = tricks.flow(source(kind, Host::Admin, v6), Place::Cluster, 22);
+        // Over IPv6 the first fragment has to hold the whole header (RFC 8200).
+        let parts = fragments(&flow, 6, &tcp_with(&flow, SYN, &[0; 12]), if v6 { 24 } else { 8 });
+        tricks.add("SYN in fragments, of one who may", Host::Admin, &flow, "tcp", parts, true);
+    }
 }
 
 fn odd_flags(tricks: &mut Tricks) {
@@ -290,6 +294,10 @@ fn protocols(tricks: &mut Tricks) {
     }
     let advert = packet_with(&flow, 58, &icmp(&flow, 136, 0, &body), 64);
     tricks.add("neighbour from afar", Host::DmzHost, &flow, "far_neighbour", vec![advert], false);
+    // A switch that asks who listens to which group, from its link-local address.
+    let flow = Flow { from: QUERIER.into(), to: Place::Cluster.address(kind, true), source_port: 0, port: 0 };
+    let query = packet_with(&flow, 58, &icmp(&flow, 130, 0, &[0; 20]), 1);
+    tricks.add("question for listeners", Host::Stranger, &flow, "listener_query", vec![query], true);
 }
 
 /// What got past in several rounds, and what should have and did not.

@@ -49,7 +49,7 @@ pub const NETWORKS: [Network; 6] = [
         name: "flannel-wireguard",
         cni: Cni::FlannelWireguard,
         features: none,
-        opens: &[(NODES, Udp, 51820)],
+        opens: &[(NODES, Udp, 51820), (NODES, Udp, 51821)],
         opens_on_masters: &[],
     },
     Network {
@@ -89,9 +89,10 @@ pub const NETWORKS: [Network; 6] = [
 ];
 
 /// Ports that depend on the network: closed unless [`NETWORKS`] says otherwise.
-const NETWORK_PORTS: [(Knock, u16); 11] = [
+const NETWORK_PORTS: [(Knock, u16); 12] = [
     (Udp, 8472),
     (Udp, 51820),
+    (Udp, 51821),
     (Udp, 4789),
     (Udp, 51871),
     (Udp, 7946),
@@ -149,7 +150,9 @@ impl Network {
         let opens = self.opens.iter().chain(more).any(|(from, knock, port)| {
             from.contains(&cell.from) && *knock == cell.knock && *port == cell.port
         });
-        if opens && !cell.v6 { natural(cell) } else { Verdict::Dropped }
+        // Routers and the nodes of another cluster are named by IPv4 addresses.
+        let is_named = !cell.v6 || NODES.contains(&cell.from);
+        if opens && is_named { natural(cell) } else { Verdict::Dropped }
     }
 }
 
@@ -201,11 +204,28 @@ pub fn vrrp_leaves(world: &World) -> Result<bool> {
 pub fn expected_restricted(kind: Kind, cell: &Cell) -> Verdict {
     match cell.to {
         Place::Beyond(there) if cell.from == Host::Own => {
-            let may = cell.knock == Ping || (!cell.v6 && may_open(kind, there, cell));
+            let may = cell.knock == Ping || may_open(kind, there, cell);
             if may { natural(cell) } else { Verdict::Dropped }
         }
         _ => plan::expected(kind, cell),
     }
+}
+
+/// The exact verdict of an IPv6 cell where the cluster file has no IPv6 and the wires have it all the same: nothing but
+/// pings from the inside, and what pods do among themselves.
+pub fn expected_without_ipv6(kind: Kind, cell: &Cell) -> Verdict {
+    let is_wire = |segment| matches!(segment, Segment::Cluster | Segment::Outside);
+    let passes = match cell.to {
+        Place::Beyond(_) if cell.from == Host::Own => kind != Kind::DmzProxy || cell.knock == Ping,
+        _ if cell.from == Host::Own => true,
+        _ if cell.from == Host::Unplanned => false,
+        Place::Beyond(_) | Place::Service | Place::HostService => plan::from_pods(cell),
+        _ if plan::from_pods(cell) => cell.knock == Ping || plan::is_service_port(cell),
+        // What the router sends by the leg that its answer would not leave by.
+        _ if cell.from == Host::Outside && kind == Kind::DmzProxy => false,
+        _ => cell.knock == Ping && is_wire(cell.from.segment()) && !plan::by_dmz_leg(cell),
+    };
+    if passes { natural(cell) } else { Verdict::Dropped }
 }
 
 /// What the node may open at others: what those let in from it, names and time, and its pods.

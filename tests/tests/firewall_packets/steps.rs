@@ -61,6 +61,7 @@ pub const STEPS: &[(&str, Step)] = &[
     ("rules taken away", mutations),
     ("container networks", networks),
     ("egress restricted", restricted),
+    ("no IPv6 in the file", without_ipv6),
 ];
 
 impl Bench {
@@ -433,12 +434,14 @@ fn restricted(bench: &mut Bench) -> Result<usize> {
         cell.from != Host::Own && cell.to == Place::Cluster && expected(cell) != Verdict::Dropped
     });
     // The operator's own flow, of which the other side is opened too.
-    let operators = [Host::Master, Host::Worker, Host::Stranger].map(|there| Cell {
-        from: Host::Own,
-        to: Place::Beyond(there),
-        v6: false,
-        knock: Knock::Tcp,
-        port: matrix::OPERATOR_PORT,
+    let operators = [Host::Master, Host::Worker, Host::Stranger].into_iter().flat_map(|there| {
+        [false, true].map(|v6| Cell {
+            from: Host::Own,
+            to: Place::Beyond(there),
+            v6,
+            knock: Knock::Tcp,
+            port: matrix::OPERATOR_PORT,
+        })
     });
     let cells: Vec<Cell> = own.chain(inward).chain(operators).collect();
     bench.world.own().nft(&text).context("loading the rules with restricted egress")?;
@@ -462,6 +465,22 @@ fn restricted(bench: &mut Bench) -> Result<usize> {
     }
     bench.load()?;
     Ok(count)
+}
+
+/// A cluster file without IPv6, on wires that have it: over IPv6 nobody gets anywhere.
+fn without_ipv6(bench: &mut Bench) -> Result<usize> {
+    let kind = bench.kind();
+    let text = nodes::rules_of(&nodes::node_without_ipv6(kind)?, kind)?;
+    bench.world.own().nft(&text).context("loading the rules of a file without IPv6")?;
+    bench.world.own().forget()?;
+    let expected = move |cell: &Cell| variants::expected_without_ipv6(kind, cell);
+    let usual = core_cells(&bench.cells, &bench.expected());
+    let cells: Vec<Cell> = usual.into_iter().filter(|cell| cell.v6).collect();
+    let run = matrix::run(&bench.world, &cells, &expected)?;
+    bench.asked_again += run.asked_again;
+    bench.fail("no IPv6 in the file", matrix::differences(&run.verdicts, &expected));
+    bench.load()?;
+    Ok(cells.len())
 }
 
 fn is_vrrp(rule: &Rule) -> bool {

@@ -85,8 +85,8 @@ pub(super) fn explain(args: &ExplainArgs, global: &Global) -> Result<ExitCode, F
     let wanted = |node: &&Node| explain::is_target(&node.config.hostname, node.kind(), to.as_deref());
     let mut answers = vec![];
     for node in nodes.iter().filter(wanted) {
-        let balanced = to.as_deref() == Some("load-balancer");
-        let answer = explain::explain(&node.config, &node.model, kind, &from, balanced);
+        let to = explain::To { load_balancer: to.as_deref() == Some("load-balancer"), six: args.ipv6 };
+        let answer = explain::explain(&node.config, &node.model, kind, &from, to);
         answers.push(answer.exit_with(ExitCode::InvalidInput)?);
     }
     if answers.is_empty() {

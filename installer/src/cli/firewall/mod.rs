@@ -80,6 +80,9 @@ pub struct ExplainArgs {
     /// `from WHO`, and if wanted `to WHOM`: zones, roles, host names; WHO may be an address too.
     #[arg(required = true, num_args = 2..=4, value_names = ["from", "WHO", "to", "WHOM"])]
     pub words: Vec<String>,
+    /// Ask over IPv6 for a zone, role or node; an address has its own family.
+    #[arg(long)]
+    pub ipv6: bool,
     /// Which node.
     #[command(flatten)]
     pub node: NodeArgs,

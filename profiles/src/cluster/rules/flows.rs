@@ -5,7 +5,8 @@ use super::view::{NodeView, View};
 use crate::code::Code;
 use crate::firewall::{FlowFrom, FlowTo, OperatorFlow, PortSpec, Transport};
 use crate::node::{ProxyPlacement, Role, Zone};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::IpAddr;
 
 /// What must not be opened by accident.
 struct Danger {
@@ -121,31 +122,44 @@ pub(super) fn sources(view: &View<'_>, findings: &mut Findings<'_, '_>) {
 }
 
 /// Why a source cannot be in that zone or role; `None` when it can, or when the zone itself is refused.
-fn outside(view: &View<'_>, from: FlowFrom, source: Ipv4Net) -> Option<String> {
-    let beyond = |name: &str, range: Option<Ipv4Net>| {
-        let range = range?;
-        (!range.contains(&source)).then(|| format!("the {name} is {}", range.trunc()))
+fn outside(view: &View<'_>, from: FlowFrom, source: IpNet) -> Option<String> {
+    let is_six = matches!(source, IpNet::V6(_));
+    let beyond = |name: &str, four: Option<Ipv4Net>, six: Option<Ipv6Net>| {
+        // The zone itself is refused, or not there at all.
+        let four = IpNet::V4(four?);
+        match six.map(IpNet::V6).filter(|_| is_six) {
+            None if is_six => Some(format!("the {name} is of IPv4 only")),
+            six => {
+                let range = six.unwrap_or(four);
+                (!range.contains(&source)).then(|| format!("the {name} is {}", range.trunc()))
+            }
+        }
     };
+    let (network, dmz, cluster) = (view.network.as_ref(), view.dmz.as_ref(), view.cluster.as_ref());
     match from {
-        FlowFrom::Cluster => beyond("cluster network", view.network.as_ref().map(|network| network.cidr)),
-        FlowFrom::Dmz => beyond("DMZ", view.dmz.as_ref().map(|dmz| dmz.cidr)),
-        FlowFrom::Pods => beyond("pod range", view.cluster.as_ref().map(|cluster| cluster.pod_cidr)),
+        FlowFrom::Cluster => {
+            beyond("cluster network", network.map(|net| net.cidr), network.and_then(|net| net.cidr6))
+        }
+        FlowFrom::Dmz => beyond("DMZ", dmz.map(|net| net.cidr), dmz.and_then(|net| net.cidr6)),
+        FlowFrom::Pods => beyond("pod range", cluster.map(|c| c.pod_cidr), cluster.and_then(|c| c.pod_cidr6)),
         FlowFrom::Admin => {
             let admin = view.admin.as_ref()?;
             let inside = admin.sources.iter().any(|range| range.contains(&source));
             (!inside).then(|| "it is in none of `admin.sources`".to_owned())
         }
         FlowFrom::Wan => {
-            let ranges = view.ranges();
-            let (_, name, range) = ranges.iter().find(|(_, _, range)| range.contains(&source))?;
+            let ranges = view.all_ranges();
+            let (name, range) = ranges.iter().find(|(_, range)| range.contains(&source))?;
             Some(format!("it is inside the {name} {}", range.trunc()))
         }
         FlowFrom::Master | FlowFrom::Worker | FlowFrom::InternalProxy | FlowFrom::DmzProxy => {
             let known = view.nodes.iter().filter(|node| kind_of(node) == role_of(from));
-            let known = known.flat_map(|node| node.legs_in(Zone::Cluster));
-            let is_node = view.complete
-                && !known.into_iter().filter_map(|leg| leg.address).any(|own| Ipv4Net::from(own) == source);
-            is_node.then(|| "no such node has this address on the cluster network".to_owned())
+            let own = known.flat_map(|node| node.legs_in(Zone::Cluster));
+            let own = own.flat_map(|leg| {
+                [leg.address.map(IpAddr::from), leg.address6.map(IpAddr::from)].into_iter().flatten()
+            });
+            let is_no_node = view.complete && !own.into_iter().any(|own| IpNet::from(own) == source);
+            is_no_node.then(|| "no such node has this address on the cluster network".to_owned())
         }
     }
 }

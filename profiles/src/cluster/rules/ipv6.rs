@@ -12,18 +12,6 @@ use std::ops::RangeInclusive;
 /// Every node gets a range of this prefix length out of the pod range (`node-cidr-mask-size-ipv6`).
 const NODE_POD_PREFIX: u8 = 64;
 
-/// What the nodes can do over IPv6, and what they cannot.
-pub(super) fn outgoing_only(view: &View<'_>, findings: &mut Findings<'_, '_>) {
-    for (path, name, _) in
-        view.ranges6().into_iter().filter(|(_, name, _)| matches!(*name, "cluster network" | "DMZ"))
-    {
-        let message = format!(
-            "over IPv6 the nodes open connections from the {name}, but the host firewall lets none in"
-        );
-        findings.key(Code::Ipv6Outgoing, &path, message);
-    }
-}
-
 /// Ranges begin where they say, are unicast, of a size that fits their use, and disjoint.
 pub(super) fn ranges(view: &View<'_>, findings: &mut Findings<'_, '_>) {
     let ranges = view.ranges6();
@@ -116,8 +104,8 @@ pub(super) fn dual_stack(view: &View<'_>, findings: &mut Findings<'_, '_>) {
     }
     let path = if cluster.pod_cidr6.is_some() { pods } else { services };
     if cluster.pod_cidr6.is_some() && cluster.service_cidr6.is_some() {
-        let message = "the host firewall lets nothing in over IPv6 yet, so pods of different nodes would not reach each other: leave \
-                       `pod_cidr6` and `service_cidr6` out";
+        let message =
+            "pods with both families have not been run yet: leave `pod_cidr6` and `service_cidr6` out";
         findings.key(Code::DualStack, &path, message);
     }
     if !cluster.cni.is_flannel() {

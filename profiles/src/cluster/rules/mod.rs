@@ -39,7 +39,6 @@ const GROUPS: &[fn(&View<'_>, &mut Findings<'_, '_>)] = &[
     ranges::gateways,
     ranges::pools,
     ipv6::ranges,
-    ipv6::outgoing_only,
     ipv6::gateways,
     ipv6::dual_stack,
     interfaces::bases,

@@ -5,7 +5,7 @@ use super::view::View;
 use crate::code::Code;
 use crate::node::Role;
 use crate::path::KeyPath;
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
@@ -16,7 +16,7 @@ const NODE_POD_PREFIX: u8 = 24;
 pub(super) fn host_bits(view: &View<'_>, findings: &mut Findings<'_, '_>) {
     let sources = view.admin.iter().flat_map(|admin| admin.sources.iter().enumerate());
     let sources = sources.map(|(n, range)| (KeyPath::of("admin.sources").index(n), *range));
-    let ranges = view.ranges().into_iter().map(|(path, _, range)| (path, range));
+    let ranges = view.ranges().into_iter().map(|(path, _, range)| (path, IpNet::V4(range)));
     let flows = view.flows.iter().flat_map(|(path, flow)| {
         flow.sources.iter().enumerate().map(|(n, range)| (path.key("sources").index(n), *range))
     });
