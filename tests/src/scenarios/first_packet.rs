@@ -1,4 +1,7 @@
 //! No open window: a finished machine, probed on its cable from power-on until it is healthy.
+//!
+//! Its cluster file has no IPv6, so its links have no IPv6 address at all (`LinkLocalAddressing=no`): over IPv6 not even the
+//! question for a neighbour may ever be answered. Nodes with IPv6 are proven by packets in namespaces.
 
 use super::install::{disk_of, fresh_dir};
 use super::{Context, Figures};
@@ -83,11 +86,10 @@ fn knocks() -> Result<Vec<Knock>> {
 }
 
 fn ensure_no_window(seen: &Sightings) -> Result<()> {
-    let forbidden = |knock: &Knock| knock.port != 0 && knock.from != OPERATOR;
     let open: Vec<String> = seen
         .answers
         .iter()
-        .filter(|(knock, _)| forbidden(knock))
+        .filter(|(knock, _)| !may_be_answered(knock))
         .map(|(knock, (secs, what))| {
             format!("\n  {secs:8.1} s {} -> port {}: {what}", knock.from, knock.port)
         })
@@ -99,20 +101,21 @@ fn ensure_no_window(seen: &Sightings) -> Result<()> {
     bail!("an open window (first answer to ARP {up}):{}", open.concat())
 }
 
-/// What an allowed knock is answered with.
-fn wanted_of(knock: &Knock) -> &'static str {
-    match (knock.port, knock.to) {
-        (0, IpAddr::V4(_)) => "echo reply",
-        (0, IpAddr::V6(_)) => "neighbour advertisement",
-        _ => "SYN+ACK",
-    }
+/// Pings from the cluster network, and what operators may.
+fn may_be_answered(knock: &Knock) -> bool {
+    knock.from.is_ipv4() && (knock.from == OPERATOR || knock.port == 0)
 }
 
-/// The control: the same prober on the same cable is answered where it may be, over both families.
+/// What an allowed knock is answered with.
+fn wanted_of(knock: &Knock) -> &'static str {
+    if knock.port == 0 { "echo reply" } else { "SYN+ACK" }
+}
+
+/// The control: the same prober on the same cable is answered where it may be.
 fn ensure_opened(seen: &Sightings) -> Result<()> {
     ensure!(seen.up_secs.is_some(), "void: the machine has answered no ARP request");
     ensure!(seen.knocks_since_up > 1000, "void: only {} knocks while it was up", seen.knocks_since_up);
-    let wanted = knocks()?.into_iter().filter(|knock| knock.from == OPERATOR || knock.port == 0);
+    let wanted = knocks()?.into_iter().filter(may_be_answered);
     for knock in wanted {
         let what = wanted_of(&knock);
         let answer = seen.answers.get(&knock).map(|(_, what)| what.as_str());
@@ -130,14 +133,17 @@ fn ensure_opened(seen: &Sightings) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CLOSED, OPERATOR, STRANGER, ensure_no_window, ensure_opened, knocks, wanted_of};
+    use super::{
+        CLOSED, NEIGHBOUR, OPERATOR, STRANGER, ensure_no_window, ensure_opened, knocks, may_be_answered,
+        wanted_of,
+    };
     use crate::wire::Sightings;
 
     /// What a good machine shows.
     fn good() -> Sightings {
         let mut seen = Sightings { up_secs: Some(30.0), knocks_since_up: 5000, ..Sightings::default() };
         for knock in knocks().unwrap() {
-            if knock.port == 0 || knock.from == OPERATOR {
+            if may_be_answered(&knock) {
                 seen.answers.insert(knock, (40.0, wanted_of(&knock).to_owned()));
             }
         }
@@ -155,6 +161,13 @@ mod tests {
         assert_eq!(
             ensure_no_window(&seen).unwrap_err().to_string(),
             "an open window (first answer to ARP at 30.0 s):\n      31.5 s 10.0.0.77 -> port 22: RST"
+        );
+        let mut seen = good();
+        let knock = knocks().unwrap().into_iter().find(|k| k.from == NEIGHBOUR && k.port == 0).unwrap();
+        seen.answers.insert(knock, (20.0, "neighbour advertisement".to_owned()));
+        assert_eq!(
+            ensure_no_window(&seen).unwrap_err().to_string(),
+            "an open window (first answer to ARP at 30.0 s):\n      20.0 s fe80::77 -> port 0: neighbour advertisement"
         );
     }
 
