@@ -1,7 +1,7 @@
 //! The cluster file of a test: a shipped example with the machine's own Ethernet address, and a planted secret.
 
 use anyhow::{Context, Result};
-use toml_edit::{DocumentMut, Item, value};
+use toml_edit::{Array, DocumentMut, Item, value};
 
 /// Ethernet address of the machine under test.
 pub const MAC: &str = "52:54:00:4d:53:11";
@@ -49,6 +49,29 @@ pub fn adapt(example: &str, changes: Changes) -> Result<String> {
     Ok(document.to_string())
 }
 
+/// The cluster file with this key for operators and no other.
+///
+/// # Errors
+/// The text is no TOML, or has no table `admin`.
+pub fn with_operator_key(cluster: &str, public: &str) -> Result<String> {
+    let mut document: DocumentMut = cluster.parse().context("reading the cluster file")?;
+    let admin = document.get_mut("admin").and_then(Item::as_table_mut).context("it has no table admin")?;
+    admin.insert("ssh_authorized_keys", value(Array::from_iter([public])));
+    Ok(document.to_string())
+}
+
+/// The cluster file with this time server and no other.
+///
+/// # Errors
+/// The text is no TOML, or has no cluster network.
+pub fn with_ntp(cluster: &str, server: &str) -> Result<String> {
+    let mut document: DocumentMut = cluster.parse().context("reading the cluster file")?;
+    let network = document.get_mut("networks").and_then(|networks| networks.get_mut("cluster"));
+    let network = network.and_then(Item::as_table_mut).context("it has no cluster network")?;
+    network.insert("ntp", value(Array::from_iter([server])));
+    Ok(document.to_string())
+}
+
 /// The secrets file with the canary as the server token.
 pub fn secrets() -> String {
     format!("version = 1\n\n[secrets]\nserver_token = \"{CANARY}\"\n")
@@ -56,7 +79,7 @@ pub fn secrets() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{CANARY, Changes, adapt, secrets};
+    use super::{CANARY, Changes, adapt, secrets, with_ntp, with_operator_key};
 
     const EXAMPLE: &str = "version = 1 # kept\n\n[[nodes]]\nhostname = \"master-1\"\nmac = \"52:54:00:00:00:01\"\n\n\
         [[nodes]]\nhostname = \"proxy-1\"\nmac = \"52:54:00:00:00:02\"\n";
@@ -75,6 +98,16 @@ mod tests {
     fn plants_the_canary_as_the_server_token() {
         let document: toml_edit::DocumentMut = secrets().parse().unwrap();
         assert_eq!(document["secrets"]["server_token"].as_str(), Some(CANARY));
+    }
+
+    #[test]
+    fn puts_key_and_time_server_in_place_of_others() {
+        let text = "[networks.cluster]\nntp = [\"a\"]\n\n[admin]\nssh_authorized_keys = [\n    # old\n    \"b\",\n]\n";
+        assert_eq!(
+            with_ntp(&with_operator_key(text, "key").unwrap(), "10.0.0.7").unwrap(),
+            "[networks.cluster]\nntp = [\"10.0.0.7\"]\n\n[admin]\nssh_authorized_keys = [\"key\"]\n"
+        );
+        assert!(with_ntp("", "x").is_err() && with_operator_key("", "x").is_err());
     }
 
     #[test]

@@ -21,4 +21,5 @@ pub mod qmp;
 pub mod scenarios;
 pub mod serial;
 pub mod signs;
+pub mod ssh;
 pub mod wire;

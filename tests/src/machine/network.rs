@@ -7,6 +7,9 @@ use std::path::PathBuf;
 /// Address of the node under test in the cluster network: the first master of the examples.
 pub const AGENT_GUEST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 11);
 
+/// Port of the SSH server of a node.
+const SSH_PORT: u16 = 22;
+
 /// Address at which a guest reaches the folders of [`Network::web`].
 pub const WEB_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 
@@ -17,6 +20,8 @@ pub struct Network {
     pub mac: String,
     /// Loopback port of the host that leads to the health agent of [`AGENT_GUEST_ADDRESS`].
     pub agent_port: Option<u16>,
+    /// Loopback port of the host that leads to its SSH server.
+    pub ssh_port: Option<u16>,
     /// Folders that [`WEB_ADDRESS`] serves over HTTP; the first that has a file wins.
     pub web: Vec<PathBuf>,
     /// Program and first argument that serve one HTTP request: `[PROGRAM, ARGUMENT]`, the folders follow.
@@ -43,8 +48,8 @@ impl Network {
         }
         let mut text = "user,id=net0,restrict=on,ipv6=off,net=10.0.0.0/22,host=10.0.0.1,dns=10.0.0.3,dhcpstart=10.0.0.200"
             .to_owned();
-        if let Some(port) = self.agent_port {
-            let guest_port = report::AGENT_PORT;
+        for (port, guest_port) in [(self.agent_port, report::AGENT_PORT), (self.ssh_port, SSH_PORT)] {
+            let Some(port) = port else { continue };
             text.push_str(&format!(",hostfwd=tcp:127.0.0.1:{port}-{AGENT_GUEST_ADDRESS}:{guest_port}"));
         }
         if let Some((folder, file)) = &self.netboot {
@@ -109,6 +114,7 @@ mod tests {
     fn leads_to_the_agent_and_serves_folders_with_odd_names() {
         let network = Network {
             agent_port: Some(4000),
+            ssh_port: Some(4022),
             web: vec![PathBuf::from("/a b"), PathBuf::from("/c,d")],
             web_server: vec![PathBuf::from("/x/xtask"), PathBuf::from("serve-folder")],
             netboot: Some((PathBuf::from("/tftp"), "boot.ipxe".to_owned())),
@@ -116,6 +122,7 @@ mod tests {
         };
         let text = network.netdev();
         assert!(text.contains(",hostfwd=tcp:127.0.0.1:4000-10.0.0.11:9940,"), "{text}");
+        assert!(text.contains(",hostfwd=tcp:127.0.0.1:4022-10.0.0.11:22,"), "{text}");
         assert!(text.contains(",tftp=/tftp,bootfile=boot.ipxe,"), "{text}");
         assert!(
             text.ends_with(",guestfwd=tcp:10.0.0.100:80-cmd:'/x/xtask' 'serve-folder' '/a b' '/c,,d'"),

@@ -2,11 +2,12 @@
 
 use super::{Context, Figures};
 use crate::canary::{ensure_not_in, ensure_only_in};
-use crate::cluster::{CANARY, Changes, DISK_SERIAL, MAC, adapt, secrets};
+use crate::cluster::{CANARY, Changes, DISK_SERIAL, MAC, adapt, secrets, with_operator_key};
 use crate::health;
 use crate::machine::{Bus, Drive, Firmware, Machine, Network, Vm, free_port};
 use crate::media::{make_disk, make_fat_volume, put_on_stick};
 use crate::phases::finished_phases;
+use crate::ssh::make_key;
 use anyhow::{Context as _, Result, bail, ensure};
 use report::{Report, State};
 use std::fs;
@@ -103,7 +104,7 @@ pub fn install_from_iso(context: &Context, boot: IsoBoot, inspect: Inspect<'_>) 
         Example::Single => &context.single,
         Example::Ha => &context.ha,
     };
-    let cluster = adapt(example, Changes::node("master-1"))?;
+    let cluster = with_operator_key(&adapt(example, Changes::node("master-1"))?, &make_key(&dir)?)?;
     let secrets = secrets();
     let files: [(&str, &[u8]); 2] =
         [("cluster.toml", cluster.as_bytes()), ("secrets.toml", secrets.as_bytes())];

@@ -8,6 +8,7 @@ mod first_packet;
 mod handover;
 mod install;
 mod low_memory;
+mod operate;
 mod pxe;
 mod refusals;
 mod self_test;
@@ -88,7 +89,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "handover",
-        shows: "the finished machine booted from the medium again: handed to its disk, nothing written",
+        shows: "the finished machine booted from the medium again: handed to its disk, nothing written; what operators do, over SSH; a power cut",
         after: Some("iso-bios"),
         only_by_name: false,
         run: handover::run,
