@@ -61,16 +61,28 @@ pub fn make_fat_volume(file: &Path, label: &str, mib: u64, files: &[(&str, &[u8]
 /// # Errors
 /// There is no such partition, or `mcopy` fails.
 pub fn put_on_stick(stick: &Path, label: &str, files: &[(&str, &[u8])]) -> Result<()> {
+    let volume = fat_on_stick(stick, label)?;
+    files.iter().try_for_each(|(name, content)| copy_into_fat(&volume, name, content))
+}
+
+/// Reads a file from the FAT partition with `label` of a stick image.
+///
+/// # Errors
+/// There is no such partition or no such file.
+pub fn read_from_stick(stick: &Path, label: &str, path: &str) -> Result<Vec<u8>> {
+    let volume = fat_on_stick(stick, label)?;
+    stdout_of("mtype", &["-i", volume.as_str(), &format!("::{path}")])
+}
+
+/// The FAT partition with `label` in mtools' words.
+fn fat_on_stick(stick: &Path, label: &str) -> Result<String> {
     let partition = partitions(stick)?
         .into_iter()
         .find(|partition| {
             fat_label(stick, partition.start).is_ok_and(|found| found.as_deref() == Some(label))
         })
         .with_context(|| format!("no FAT partition labelled {label} in {}", stick.display()))?;
-    for (name, content) in files {
-        copy_into_fat(&format!("{}@@{}", stick.display(), partition.start), name, content)?;
-    }
-    Ok(())
+    Ok(format!("{}@@{}", stick.display(), partition.start))
 }
 
 /// The partitions of a disk file, by `sfdisk`.
@@ -153,6 +165,7 @@ fn copy_into_fat(image: &str, name: &str, content: &[u8]) -> Result<()> {
 mod tests {
     use super::{
         Partition, find_sector, make_disk, make_fat_volume, parse_partitions, partitions, put_on_stick,
+        read_from_stick,
     };
     use crate::command::stdout_of;
 
@@ -198,6 +211,8 @@ mod tests {
         put_on_stick(&stick, "METALSTRAP", &[("cluster.toml", b"version = 1\n")]).unwrap();
         let image = format!("{}@@{at}", stick.display());
         assert_eq!(stdout_of("mtype", &["-i", &image, "::/cluster.toml"]).unwrap(), b"version = 1\n");
+        assert_eq!(read_from_stick(&stick, "METALSTRAP", "/cluster.toml").unwrap(), b"version = 1\n");
+        assert!(read_from_stick(&stick, "METALSTRAP", "/absent").is_err());
         assert_eq!(
             put_on_stick(&stick, "OTHER", &[]).unwrap_err().to_string(),
             format!("no FAT partition labelled OTHER in {}", stick.display())

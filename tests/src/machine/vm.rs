@@ -9,6 +9,7 @@ use crate::serial::{SerialLine, SerialLog, Waited};
 use crate::signs::{bad_sign, find_bad_lines};
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -73,7 +74,7 @@ impl Vm {
             .args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
             .args(qemu_arguments(&machine, accel, &socket, &vars))
             .env("PATH", search_path())
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors)
             .spawn()
@@ -126,6 +127,16 @@ impl Vm {
         }
     }
 
+    /// Types a line at the serial console, as a terminal sends it.
+    ///
+    /// # Errors
+    /// The machine is gone.
+    pub fn type_line(&mut self, text: &str) -> Result<()> {
+        let console = self.child.stdin.as_mut().context("the serial console takes no input")?;
+        console.write_all(format!("{text}\r").as_bytes()).with_context(|| format!("typing `{text}`"))?;
+        console.flush().with_context(|| format!("typing `{text}`"))
+    }
+
     /// Waits until the machine ends by itself.
     ///
     /// # Errors
@@ -137,6 +148,7 @@ impl Vm {
                 Waited::More(lines) => {
                     for line in lines {
                         self.seen += 1;
+                        (self.echo)(&line);
                         self.ensure_good(&line, "the end of the machine")?;
                     }
                 }

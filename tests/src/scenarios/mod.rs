@@ -12,6 +12,7 @@ mod operate;
 mod pxe;
 mod refusals;
 mod self_test;
+mod stopped;
 
 pub use install::{Example, Inspect, IsoBoot, install_from_iso};
 
@@ -128,6 +129,13 @@ pub const SCENARIOS: &[Scenario] = &[
         after: None,
         only_by_name: true,
         run: disk_contract::run,
+    },
+    Scenario {
+        name: "stopped",
+        shows: "the stick as the only disk: refused, nothing written; the console's menu, a support bundle on the stick, off",
+        after: None,
+        only_by_name: true,
+        run: stopped::run,
     },
     Scenario {
         name: "refusals",
