@@ -1,13 +1,16 @@
 //! The cluster file of a test: a shipped example with the machine's own Ethernet address, and a planted secret.
 
 use anyhow::{Context, Result};
-use toml_edit::{Array, DocumentMut, Item, value};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
 /// Ethernet address of the machine under test.
 pub const MAC: &str = "52:54:00:4d:53:11";
 
 /// Serial number of the disk that is installed to.
 pub const DISK_SERIAL: &str = "MS-TARGET-0001";
+
+/// Serial number of the data disk of a node that has one.
+pub const DATA_SERIAL: &str = "MS-DATA-0001";
 
 /// The secret that is planted as the server token and must never be seen again, except in the files meant for it.
 pub const CANARY: &str = "zqCANARY7f3d9b51c0e84a26";
@@ -19,12 +22,14 @@ pub struct Changes {
     pub node: &'static str,
     /// Least memory that node asks for, in MiB.
     pub memory_min_mib: Option<i64>,
+    /// Where the disk with [`DATA_SERIAL`] is mounted; the system disk is named as well then.
+    pub data_mount: Option<&'static str>,
 }
 
 impl Changes {
     /// Only the Ethernet address of `node` is changed.
     pub fn node(node: &'static str) -> Self {
-        Self { node, memory_min_mib: None }
+        Self { node, memory_min_mib: None, data_mount: None }
     }
 }
 
@@ -45,6 +50,13 @@ pub fn adapt(example: &str, changes: Changes) -> Result<String> {
     node.insert("mac", value(MAC));
     if let Some(mib) = changes.memory_min_mib {
         node.insert("memory_min_mib", value(mib));
+    }
+    if let Some(mount) = changes.data_mount {
+        node.insert("disk", value(with_serial(DISK_SERIAL)));
+        let mut data = Table::new();
+        data.insert("mount", value(mount));
+        data.insert("disk", value(with_serial(DATA_SERIAL)));
+        node.insert("data_disks", value(Value::from_iter([Value::InlineTable(data.into_inline_table())])));
     }
     Ok(document.to_string())
 }
@@ -72,6 +84,11 @@ pub fn with_ntp(cluster: &str, server: &str) -> Result<String> {
     Ok(document.to_string())
 }
 
+/// A disk table that takes one very disk.
+fn with_serial(serial: &str) -> InlineTable {
+    InlineTable::from_iter([("serial", serial)])
+}
+
 /// The secrets file with the canary as the server token.
 pub fn secrets() -> String {
     format!("version = 1\n\n[secrets]\nserver_token = \"{CANARY}\"\n")
@@ -91,6 +108,19 @@ mod tests {
             adapt(EXAMPLE, changes).unwrap(),
             "version = 1 # kept\n\n[[nodes]]\nhostname = \"master-1\"\nmac = \"52:54:00:00:00:01\"\n\n\
              [[nodes]]\nhostname = \"proxy-1\"\nmac = \"52:54:00:4d:53:11\"\nmemory_min_mib = 900\n"
+        );
+    }
+
+    #[test]
+    fn names_the_system_disk_and_the_data_disk_of_a_node_that_has_one() {
+        let changes = Changes { data_mount: Some("/var/lib/rancher"), ..Changes::node("proxy-1") };
+        let text = adapt(EXAMPLE, changes).unwrap();
+        assert!(
+            text.ends_with(
+                "disk = { serial = \"MS-TARGET-0001\" }\n\
+                 data_disks = [{ mount = \"/var/lib/rancher\", disk = { serial = \"MS-DATA-0001\" } }]\n"
+            ),
+            "{text}"
         );
     }
 

@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> CommandResult {
     let keep = args.keep;
     let (figures, report) = install_from_iso(
         &context,
-        IsoBoot { firmware, name: "demo", example: Example::Single },
+        IsoBoot { firmware, name: "demo", example: Example::Single, data_mount: None },
         &mut |port| {
             eprintln!(
                 "\nThe health report of the node, by `metalstrap status --url http://127.0.0.1:{port}`:\n"

@@ -2,7 +2,7 @@
 
 use super::{Context, Figures};
 use crate::canary::{ensure_not_in, ensure_only_in};
-use crate::cluster::{CANARY, Changes, DISK_SERIAL, MAC, adapt, secrets, with_operator_key};
+use crate::cluster::{CANARY, Changes, DATA_SERIAL, DISK_SERIAL, MAC, adapt, secrets, with_operator_key};
 use crate::health;
 use crate::machine::{Bus, Drive, Firmware, Machine, Network, Vm, free_port};
 use crate::media::{make_disk, make_fat_volume, put_on_stick};
@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// Size of the disk that is installed to, sparse on the host.
 const DISK_MIB: u64 = 10 * 1024;
+/// Size of a data disk, sparse on the host.
+const DATA_DISK_MIB: u64 = 6 * 1024;
 /// Size of the stick with the cluster file.
 const CONFIG_STICK_MIB: u64 = 8;
 /// Label of a volume the installer takes the cluster file from.
@@ -54,6 +56,8 @@ pub struct IsoBoot {
     pub name: &'static str,
     /// The shipped example whose `master-1` the machine becomes.
     pub example: Example,
+    /// Where a second disk is mounted, if there is one.
+    pub data_mount: Option<&'static str>,
 }
 
 /// A shipped example cluster file.
@@ -66,13 +70,30 @@ pub enum Example {
 }
 
 pub(super) fn iso_bios(context: &Context) -> Result<Figures> {
-    let boot = IsoBoot { firmware: Firmware::Bios, name: "iso-bios", example: Example::Single };
+    let boot =
+        IsoBoot { firmware: Firmware::Bios, name: "iso-bios", example: Example::Single, data_mount: None };
     install_from_iso(context, boot, &mut nothing).map(|(figures, _)| figures)
 }
 
 pub(super) fn iso_uefi(context: &Context) -> Result<Figures> {
-    let boot = IsoBoot { firmware: Firmware::Uefi, name: "iso-uefi", example: Example::Ha };
-    install_from_iso(context, boot, &mut ensure_vip).map(|(figures, _)| figures)
+    let boot = IsoBoot {
+        firmware: Firmware::Uefi,
+        name: "iso-uefi",
+        example: Example::Ha,
+        data_mount: Some("/var/lib/rancher"),
+    };
+    let inspect = &mut |port| ensure_vip(port).and_then(|()| ensure_data_disk(port));
+    install_from_iso(context, boot, inspect).map(|(figures, _)| figures)
+}
+
+/// The data disk is mounted where the cluster file wants it, and nearly empty: not the state partition beside the images.
+fn ensure_data_disk(port: u16) -> Result<()> {
+    let (report, _) = health::report(port)?;
+    let check = report.checks.iter().find(|check| check.id == "disk.data");
+    let check = check.context("the report has no disk.data")?;
+    ensure!(check.state == State::Ok, "disk.data is {}: {}", check.state, check.message);
+    ensure!(check.message.starts_with("/var/lib/rancher: "), "disk.data says: {}", check.message);
+    Ok(())
 }
 
 /// The node holds the API VIP, and the API answers there.
@@ -104,7 +125,8 @@ pub fn install_from_iso(context: &Context, boot: IsoBoot, inspect: Inspect<'_>) 
         Example::Single => &context.single,
         Example::Ha => &context.ha,
     };
-    let cluster = with_operator_key(&adapt(example, Changes::node("master-1"))?, &make_key(&dir)?)?;
+    let changes = Changes { data_mount: boot.data_mount, ..Changes::node("master-1") };
+    let cluster = with_operator_key(&adapt(example, changes)?, &make_key(&dir)?)?;
     let secrets = secrets();
     let files: [(&str, &[u8]); 2] =
         [("cluster.toml", cluster.as_bytes()), ("secrets.toml", secrets.as_bytes())];
@@ -123,6 +145,14 @@ pub fn install_from_iso(context: &Context, boot: IsoBoot, inspect: Inspect<'_>) 
             put_on_stick(&stick, CONFIG_LABEL, &files)?;
             machine.drive(Drive::stick("medium", stick).boot(1))
         }
+    };
+    let machine = match boot.data_mount {
+        Some(_) => {
+            let data = dir.join("data0.raw");
+            make_disk(&data, DATA_DISK_MIB)?;
+            machine.drive(Drive::disk("data0", data, DATA_SERIAL))
+        }
+        None => machine,
     };
     install_and_check(context, &dir, Way { machine, network: Network::new(MAC) }, inspect)
 }

@@ -74,7 +74,8 @@ pub fn run(args: &Args) -> CommandResult {
     rows.extend(firewall::rows()?);
     let context = machines::context(image)?;
     let kvm = context.accel == ::tests::accel::Accel::Kvm;
-    let boot = IsoBoot { firmware: Firmware::Bios, name: "bench", example: Example::Single };
+    let boot =
+        IsoBoot { firmware: Firmware::Bios, name: "bench", example: Example::Single, data_mount: None };
     let (figures, report) = install_from_iso(&context, boot, &mut |_| Ok(()))?;
     rows.extend(durations(&figures, kvm));
     println!("{}", table(&rows));
