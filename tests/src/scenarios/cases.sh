@@ -35,6 +35,22 @@ hold() {
 	undo="/run/cases/$count/held $undo"
 }
 
+# neighbour ADDRESS/PREFIX…: the card 52:54:00:4d:53:77, in a network namespace of its own, has these addresses.
+neighbour() {
+	[ -e /run/netns/neighbour ] || {
+		ip netns add neighbour
+		card=$(grep -l 52:54:00:4d:53:77 /sys/class/net/*/address) && card=${card%/address} || return 1
+		ip link set "${card##*/}" down
+		ip link set "${card##*/}" netns neighbour name wire || return 1
+		ip -n neighbour link set wire up
+	}
+	ip -n neighbour address flush dev wire scope global
+	for address in "$@"; do
+		case $address in *:*) nodad=nodad ;; *) nodad='' ;; esac
+		ip -n neighbour address add "$address" dev wire $nodad || return 1
+	done
+}
+
 # begin NAME yes|no ARGUMENTS: a volume with the case's cluster file, and a kernel command line.
 begin() {
 	count=$((count + 1)) undo='' spoilt=yes
@@ -51,7 +67,7 @@ begin() {
 		set -- "$1" "$2" "$3 metalstrap.config=label:CASE$count"
 	fi
 	mkdir -p "/run/cases/$count"
-	sed "s/metalstrap.mode=wait/metalstrap.mode=install $3/" /run/cmdline.real >"/run/cases/$count/cmdline"
+	sed "s|metalstrap.mode=wait|metalstrap.mode=install $3|" /run/cmdline.real >"/run/cases/$count/cmdline"
 	replace "/run/cases/$count/cmdline" /proc/cmdline
 }
 

@@ -8,6 +8,7 @@ mod first_packet;
 mod handover;
 mod install;
 mod low_memory;
+mod network_contract;
 mod operate;
 mod pxe;
 mod refusals;
@@ -136,6 +137,13 @@ pub const SCENARIOS: &[Scenario] = &[
         after: None,
         only_by_name: true,
         run: stopped::run,
+    },
+    Scenario {
+        name: "network-contract",
+        shows: "nine cards and a neighbour with the wrong addresses: each refused or told as it should be, no write to any disk",
+        after: None,
+        only_by_name: true,
+        run: network_contract::run,
     },
     Scenario {
         name: "refusals",
