@@ -95,6 +95,7 @@ pub fn context(image: Image) -> Result<Context> {
         image,
         single: example("single.toml")?,
         ha: example("ha.toml")?,
+        bonded: example("bonded.toml")?,
         work,
         web_server: vec![server, PathBuf::from(SERVE_FOLDER)],
         accel: ::tests::accel::detect()?,

@@ -97,7 +97,7 @@ fn ensure_data_disk(port: u16) -> Result<()> {
 }
 
 /// The node holds the API VIP, and the API answers there.
-fn ensure_vip(port: u16) -> Result<()> {
+pub(super) fn ensure_vip(port: u16) -> Result<()> {
     let (report, _) = health::report(port)?;
     for id in ["vip.local", "vip.reach"] {
         let check = report.checks.iter().find(|check| check.id == id);
@@ -236,10 +236,10 @@ fn install_and_reboot(vm: &mut Vm) -> Result<Figures> {
 }
 
 /// What was heard over HTTP, with the name of the place.
-type Heard = Vec<(String, Vec<u8>)>;
+pub(super) type Heard = Vec<(String, Vec<u8>)>;
 
 /// Asks the health agent for everything it serves and demands a node that is ready.
-fn ensure_healthy(port: u16, double: bool) -> Result<(Report, Heard)> {
+pub(super) fn ensure_healthy(port: u16, double: bool) -> Result<(Report, Heard)> {
     // The report is renewed by every pass; the console line and the report may be one pass apart.
     let mut answer = health::report(port);
     for _ in 0..10 {

@@ -2,6 +2,7 @@
 //!
 //! A new scenario is one function and one line in [`SCENARIOS`].
 
+mod bonded;
 mod cases;
 mod disk_contract;
 mod first_packet;
@@ -45,6 +46,8 @@ pub struct Context {
     pub single: String,
     /// Text of `profiles/examples/ha.toml`.
     pub ha: String,
+    /// Text of `profiles/examples/bonded.toml`.
+    pub bonded: String,
     /// `target/vm`: each scenario has its folder there.
     pub work: PathBuf,
     /// Program and argument that serve one HTTP request for a guest (see [`crate::httpd`]).
@@ -144,6 +147,13 @@ pub const SCENARIOS: &[Scenario] = &[
         after: None,
         only_by_name: true,
         run: network_contract::run,
+    },
+    Scenario {
+        name: "tagged-bond",
+        shows: "behind LACP and a tagged VLAN: root image and cluster file over the bond, install, healthy on it, a cable pulled",
+        after: None,
+        only_by_name: true,
+        run: bonded::run,
     },
     Scenario {
         name: "refusals",
