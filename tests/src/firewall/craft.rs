@@ -57,18 +57,30 @@ fn checksum(flow: &Flow, protocol: u8, segment: &[u8]) -> u16 {
     fold(ends + u32::from(protocol) + segment.len() as u32 + sum(segment))
 }
 
+/// Sequence number of a segment that asks for none.
+const SEQUENCE: u32 = 0x1234_5678;
+
 /// A TCP segment with a valid checksum.
 pub fn tcp(flow: &Flow, flags: u8) -> Vec<u8> {
     tcp_with(flow, flags, &[])
 }
 
+/// A SYN with this sequence number, which whoever answers it acknowledges plus one.
+pub fn syn(flow: &Flow, sequence: u32) -> Vec<u8> {
+    tcp_numbered(flow, SYN, sequence, &[])
+}
+
 /// The same with a payload.
 pub fn tcp_with(flow: &Flow, flags: u8, payload: &[u8]) -> Vec<u8> {
+    tcp_numbered(flow, flags, SEQUENCE, payload)
+}
+
+fn tcp_numbered(flow: &Flow, flags: u8, sequence: u32, payload: &[u8]) -> Vec<u8> {
     let mut segment = vec![0u8; 20];
     segment.extend(payload);
     segment[0..2].copy_from_slice(&flow.source_port.to_be_bytes());
     segment[2..4].copy_from_slice(&flow.port.to_be_bytes());
-    segment[4..8].copy_from_slice(&0x1234_5678u32.to_be_bytes());
+    segment[4..8].copy_from_slice(&sequence.to_be_bytes());
     segment[12] = 5 << 4;
     segment[13] = flags;
     segment[14..16].copy_from_slice(&64240u16.to_be_bytes());
@@ -235,7 +247,7 @@ pub struct RawReceiver {
     has_header: bool,
 }
 
-/// What was answered: ports and flags.
+/// What was answered: ports, flags and what it acknowledges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Port it came from.
@@ -244,6 +256,8 @@ pub struct Answer {
     pub to_port: u16,
     /// TCP flags.
     pub flags: u8,
+    /// Acknowledgement number.
+    pub acknowledged: u32,
 }
 
 impl RawReceiver {
@@ -267,7 +281,8 @@ impl RawReceiver {
         let start = if self.has_header { usize::from(bytes[0] & 15) * 4 } else { 0 };
         let segment = bytes.get(start..length)?;
         let port = |at: usize| Some(u16::from_be_bytes([*segment.get(at)?, *segment.get(at + 1)?]));
-        Some(Answer { from_port: port(0)?, to_port: port(2)?, flags: *segment.get(13)? })
+        let acknowledged = u32::from_be_bytes(segment.get(8..12)?.try_into().ok()?);
+        Some(Answer { from_port: port(0)?, to_port: port(2)?, flags: *segment.get(13)?, acknowledged })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rules replaced again and again under a flood: at no moment does a forbidden packet pass.
 
-use super::craft::{Flow, RawReceiver, RawSender, SYN, packet, tcp};
+use super::craft::{Flow, RawReceiver, RawSender, packet, syn};
 use super::nodes::Kind;
 use super::topology::{Host, Place, World};
 use anyhow::{Context, Result, ensure};
@@ -44,7 +44,8 @@ pub fn flood(world: &World, first_port: u16, work: impl FnOnce() -> Result<()>) 
             let mut count = || {
                 for receiver in &receivers {
                     while let Some(answer) = receiver.next() {
-                        let is_ours = (first_port..first_port + FLOOD_PORTS).contains(&answer.to_port);
+                        let is_ours = (first_port..first_port + FLOOD_PORTS).contains(&answer.to_port)
+                            && answer.acknowledged == sequence(first_port).wrapping_add(1);
                         answers += u64::from(is_ours && FORBIDDEN.contains(&answer.from_port));
                     }
                 }
@@ -53,7 +54,7 @@ pub fn flood(world: &World, first_port: u16, work: impl FnOnce() -> Result<()>) 
             while !done.load(Ordering::Relaxed) && number < MOST {
                 for _ in 0..BURST {
                     number += 1;
-                    let (target, bytes) = syn(world.kind, first_port, number);
+                    let (target, bytes) = forbidden(world.kind, first_port, number);
                     sender.send(target, &bytes)?;
                 }
                 sent.store(number, Ordering::Relaxed);
@@ -81,7 +82,13 @@ pub fn flood(world: &World, first_port: u16, work: impl FnOnce() -> Result<()>) 
     })
 }
 
-fn syn(kind: Kind, first_port: u16, number: u64) -> (std::net::IpAddr, Vec<u8>) {
+/// Of this flood and of nothing else: a late segment of a connection that an earlier step had with these ports, while the rules
+/// were off, is no answer to it.
+fn sequence(first_port: u16) -> u32 {
+    u32::from(first_port) << 16 | 0x5a5a
+}
+
+fn forbidden(kind: Kind, first_port: u16, number: u64) -> (std::net::IpAddr, Vec<u8>) {
     let v6 = number % 2 == 1;
     let place = if number % 4 < 2 { Place::Dmz } else { Place::Cluster };
     let port = FORBIDDEN[(number / 4 % FORBIDDEN.len() as u64) as usize];
@@ -91,7 +98,7 @@ fn syn(kind: Kind, first_port: u16, number: u64) -> (std::net::IpAddr, Vec<u8>) 
         source_port: first_port + (number % u64::from(FLOOD_PORTS)) as u16,
         port,
     };
-    (flow.to, packet(&flow, 6, &tcp(&flow, SYN)))
+    (flow.to, packet(&flow, 6, &syn(&flow, sequence(first_port))))
 }
 
 /// Starts to load a rule file and kills nft after `delay`: what was loaded before stays in force, or the new rules do.
