@@ -6,6 +6,11 @@ use super::{CONFIG_PATHS, SECRETS_NAME};
 use crate::exit::ExitCode;
 use crate::inventory::{CONFIG_LABELS, Inventory, Volume, sanitise};
 use crate::refusal::Refusal;
+use profiles::node::NodeSecrets;
+
+/// Tokens over plain HTTP.
+const TOKENS_IN_CLEAR: &str = "the tokens of the cluster came over http, which anybody on the way can read; serve them over https, or put \
+                               cluster.toml and secrets.toml on a volume METALSTRAP";
 
 /// What was found.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,9 +24,10 @@ pub struct FoundConfig {
 }
 
 impl FoundConfig {
-    /// It came over a connection that anybody on the way can read and change.
-    pub fn came_in_clear(&self) -> bool {
-        self.origin.starts_with("http://")
+    /// What the operator should know of the way the tokens in it came; an operator whose network is closed may well want it so.
+    pub fn warn_of_way(&self, secrets: &NodeSecrets) -> Option<&'static str> {
+        let has_token = secrets.server_token.is_some() || secrets.agent_token.is_some();
+        (has_token && self.origin.starts_with("http://")).then_some(TOKENS_IN_CLEAR)
     }
 }
 

@@ -3,6 +3,8 @@
 use super::{ConfigLocation, FoundConfig, KernelArgs, World, fill_placeholders, find_config};
 use crate::exit::ExitCode;
 use crate::inventory::{Inventory, Volume, parse_inventory};
+use profiles::node::NodeSecrets;
+use profiles::secret::Secret;
 use std::collections::BTreeMap;
 
 /// A machine: files by `place/path`, volumes that appear after some waits, things that fail.
@@ -166,8 +168,23 @@ fn fetches_the_cluster_file_and_the_secrets_beside_it() {
     let found =
         find(&mut machine, &config(ConfigLocation::Url("http://10.0.0.1/c/${mac}.toml".to_owned()))).unwrap();
     assert_eq!((found.origin.as_str(), found.secrets.is_some()), (url, true));
-    assert!(found.came_in_clear());
     assert_eq!(machine.fetched, [url, "http://10.0.0.1/c/secrets.toml"]);
+}
+
+#[test]
+fn tokens_that_came_over_plain_http_are_told_and_nothing_else_is() {
+    let found = |origin: &str| FoundConfig { origin: origin.to_owned(), cluster: Vec::new(), secrets: None };
+    let none = NodeSecrets::default();
+    let agent = NodeSecrets { agent_token: Some(Secret::new("t")), ..NodeSecrets::default() };
+    let server = NodeSecrets { server_token: Some(Secret::new("t")), ..NodeSecrets::default() };
+    let text = "the tokens of the cluster came over http, which anybody on the way can read; serve them over https, or put \
+                cluster.toml and secrets.toml on a volume METALSTRAP";
+    let clear = found("http://10.0.0.1/c.toml");
+    assert_eq!([clear.warn_of_way(&agent), clear.warn_of_way(&server)], [Some(text), Some(text)]);
+    assert_eq!(clear.warn_of_way(&none), None);
+    for origin in ["https://10.0.0.1/c.toml", "volume METALSTRAP (/dev/sdb1), /cluster.toml"] {
+        assert_eq!(found(origin).warn_of_way(&server), None, "{origin}");
+    }
 }
 
 #[test]

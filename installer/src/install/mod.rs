@@ -309,10 +309,6 @@ fn note_unkept(kept: anyhow::Result<()>, screen: &mut dyn Lines) {
     }
 }
 
-/// Said once; an operator whose network is closed may well want it so.
-const TOKENS_IN_CLEAR: &str = "the tokens of the cluster came over http, which anybody on the way can read; serve them over https, or put \
-                               cluster.toml and secrets.toml on a volume METALSTRAP";
-
 /// Config, cluster, and which of its nodes this machine is.
 fn find_node(
     options: &Options,
@@ -347,9 +343,7 @@ fn find_node(
     skips.add(&args.skip, "metalstrap.skip");
     skips.add(cluster.skipped_checks(), "the cluster file");
     let secrets = cluster.secrets_for(name).map_err(resolve)?;
-    if found.came_in_clear() && (secrets.server_token.is_some() || secrets.agent_token.is_some()) {
-        screen.line(&render_warning(TOKENS_IN_CLEAR));
-    }
+    found.warn_of_way(&secrets).into_iter().for_each(|warning| screen.line(&render_warning(warning)));
     Ok((cluster.resolve(name).map_err(resolve)?, secrets, skips))
 }
 

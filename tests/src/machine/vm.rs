@@ -7,7 +7,7 @@ use crate::command::search_path;
 use crate::qmp::Qmp;
 use crate::serial::{SerialLine, SerialLog, Waited};
 use crate::signs::{bad_sign, find_bad_lines};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -191,6 +191,19 @@ impl Vm {
                 bail!("drive {id} was written to: {} operations, {} bytes", stats.writes, stats.written_bytes)
             }
         }
+    }
+
+    /// Demands that drive `id` has been written to since power-on: the control for [`ensure_unwritten`](Self::ensure_unwritten).
+    ///
+    /// # Errors
+    /// It was not, or has no counter.
+    pub fn ensure_written(&mut self, id: &str) -> Result<()> {
+        let stats = self.qmp.block_stats()?;
+        ensure!(
+            stats.get(id).is_some_and(|stats| stats.writes > 0),
+            "QEMU's write counter of {id} does not move"
+        );
+        Ok(())
     }
 
     fn ensure_good(&self, line: &SerialLine, marker: &str) -> Result<()> {

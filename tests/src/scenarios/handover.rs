@@ -57,11 +57,7 @@ pub(super) fn run(context: &Context) -> Result<Figures> {
         );
         let healthy = vm.expect("metalstrap-agent: master-1 healthy, ", HEALTHY_WITHIN_SECS)?;
         // The counter does count: the system that runs from the disk writes to it.
-        let stats = vm.qmp().block_stats()?;
-        ensure!(
-            stats.get("disk0").is_some_and(|stats| stats.writes > 0),
-            "QEMU's write counter does not move"
-        );
+        vm.ensure_written("disk0")?;
         let node = Node { ssh: Ssh::new(ssh_port, installed), agent_port, cluster: &cluster };
         let mut figures = work_on(&node, vm)?;
         figures.insert("power_on_to_handover_secs".to_owned(), handing.secs);

@@ -85,8 +85,7 @@ fn operate(vm: &mut Vm) -> Result<(Figures, String)> {
     let (_, file) = place.with_context(|| format!("no place in `{}`", written.text))?;
     let file = format!("/{file}");
     // The counter that was 0 above counts: the bundle went to the same drive.
-    let stats = vm.qmp().block_stats()?;
-    ensure!(stats.get("medium").is_some_and(|stats| stats.writes > 0), "QEMU's write counter does not move");
+    vm.ensure_written("medium")?;
 
     vm.type_line("p")?;
     vm.expect("metalstrap: type yes to switch off this machine:", ANSWER_WITHIN_SECS)?;
