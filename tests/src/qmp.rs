@@ -165,6 +165,14 @@ impl Qmp {
         self.execute("system_reset", None).map(drop)
     }
 
+    /// Takes the medium out of the drive with this id, also when the machine holds on to it.
+    ///
+    /// # Errors
+    /// As [`Self::execute`].
+    pub fn eject(&mut self, drive: &str) -> Result<()> {
+        self.execute("eject", Some(json!({ "device": drive, "force": true }))).map(drop)
+    }
+
     /// Counters of every drive.
     ///
     /// # Errors

@@ -23,8 +23,8 @@ pub(super) const CODES: &[CodeInfo] = &[
     },
     CodeInfo {
         code: "E_APPLY_PENDING",
-        meaning: "Another change is on trial.",
-        cause: "`metalstrap apply --try` was started before and its time is not over",
+        meaning: "Another change is on trial, or is being taken back.",
+        cause: "`metalstrap apply --try` was started before, and its time is not over or just now over",
         action: "run `metalstrap apply --confirm` or `metalstrap apply --revert`, or wait until it goes back by itself",
     },
     CodeInfo {

@@ -8,6 +8,7 @@ use super::change::{Change, State, read_state};
 use super::{Action, FILE_MAX_BYTES, folder_of};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use sysio::files::{
@@ -71,6 +72,21 @@ enum Saved {
 
 /// Called before each change of the disk; an error ends the doing there, as a power cut would. Tests count and cut with it.
 pub(super) type Checkpoint<'a> = &'a mut dyn FnMut(&str) -> Result<(), FileError>;
+
+/// Waits until nobody else begins a change: an `flock` on the folder of all these, held as long as the file lives.
+///
+/// # Errors
+/// The folder cannot be made or locked.
+pub(super) fn lock(root: &SysRoot) -> Result<File, FileError> {
+    let path = root.path(PENDING);
+    let folder = folder_of(&path);
+    create_folders(folder, 0o755)?;
+    File::open(folder).and_then(|file| file.lock().map(|()| file)).map_err(|source| FileError {
+        action: "locking",
+        path: folder.to_owned(),
+        source,
+    })
+}
 
 /// Writes a change down and makes it pending. Until that last step nothing is pending.
 ///

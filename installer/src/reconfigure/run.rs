@@ -55,13 +55,9 @@ pub(super) fn begin_with(
     effects: &mut dyn Effects,
     checkpoint: journal::Checkpoint<'_>,
 ) -> Result<(), Refusal> {
-    for folder in [PENDING, REVERTING] {
-        if root.path(folder).exists() {
-            let message =
-                "another change is on trial; `metalstrap apply --confirm` or `--revert` comes first";
-            return Err(Refusal::new("E_APPLY_PENDING", ExitCode::Environment, message));
-        }
-    }
+    // Until the change is pending: two operators at the same moment get one change and one refusal.
+    let alone = journal::lock(root).map_err(io_refusal)?;
+    ensure_none_pending(root)?;
     if let Some(rules) = &prepared.rules {
         effects
             .check_rules(rules)
@@ -73,6 +69,7 @@ pub(super) fn begin_with(
     }
     let written = journal::write(root, id, trial_secs, &prepared.changes, &prepared.actions, checkpoint);
     let journal = written.map_err(io_refusal)?;
+    drop(alone);
     let done = journal::carry(root, PENDING, &journal, Direction::Forward, checkpoint)
         .map_err(io_refusal)
         .and_then(|()| act_all(&journal.actions, effects));
@@ -89,6 +86,18 @@ pub(super) fn begin_with(
         }
         (Err(refusal), _) => Err(refusal),
     }
+}
+
+fn ensure_none_pending(root: &SysRoot) -> Result<(), Refusal> {
+    let message = if root.path(PENDING).exists() {
+        "another change is on trial; `metalstrap apply --confirm` or `--revert` comes first"
+    } else if root.path(REVERTING).exists() {
+        "the change that was on trial is being taken back, and not everybody was told yet; when it stays so, \
+         `metalstrap apply --revert` finishes it"
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::new("E_APPLY_PENDING", ExitCode::Environment, message))
 }
 
 /// A unit that is slow to stop may take longer than the trial.

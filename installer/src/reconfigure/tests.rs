@@ -318,16 +318,16 @@ fn a_confirmed_trial_stays_also_when_the_alarm_rings_later() {
     assert_eq!(node.everything(), after);
 }
 
-/// The alarm rings while a slow unit is told.
-struct Slow<'n>(&'n Node);
+/// Something happens while each unit is told.
+struct Meanwhile<F>(F);
 
-impl Effects for Slow<'_> {
+impl<F: FnMut() -> Result<(), String>> Effects for Meanwhile<F> {
     fn check_rules(&mut self, _: &str) -> Result<(), String> {
         Ok(())
     }
 
     fn act(&mut self, _: &Action) -> Result<(), String> {
-        revert(&self.0.root, Some("t1"), &mut Recorder::default()).map(drop).map_err(|e| e.to_string())
+        (self.0)()
     }
 
     fn arm(&mut self, _: &str, _: u64) -> Result<(), String> {
@@ -342,7 +342,10 @@ fn a_trial_that_ends_while_units_are_told_is_not_called_applied() {
     let node = Node::install("worker-1");
     let before = node.everything();
     let prepared = node.prepare(&changed()).unwrap();
-    let refusal = begin(&node.root, &prepared, "t1", Some(20), &mut Slow(&node)).unwrap_err();
+    let mut alarm = Meanwhile(|| {
+        revert(&node.root, Some("t1"), &mut Recorder::default()).map(drop).map_err(|e| e.to_string())
+    });
+    let refusal = begin(&node.root, &prepared, "t1", Some(20), &mut alarm).unwrap_err();
     assert_eq!(refusal.code, "E_APPLY_FAILED");
     assert_eq!(
         refusal.to_string(),
@@ -351,6 +354,46 @@ fn a_trial_that_ends_while_units_are_told_is_not_called_applied() {
     );
     assert_eq!(node.everything(), before);
     assert!(!node.is_pending());
+}
+
+#[test]
+fn a_trial_while_another_is_taken_back_is_told_to_wait() {
+    let node = Node::install("worker-1");
+    let before = node.everything();
+    let prepared = node.prepare(&changed()).unwrap();
+    begin(&node.root, &prepared, "t1", Some(20), &mut Recorder::default()).unwrap();
+    let mut answer = None;
+    let mut eager = Meanwhile(|| {
+        let again = begin(&node.root, &prepared, "t2", Some(20), &mut Recorder::default());
+        answer = again.err().map(|refusal| refusal.to_string());
+        Ok(())
+    });
+    assert!(revert(&node.root, Some("t1"), &mut eager).unwrap());
+    assert_eq!(
+        answer.as_deref(),
+        Some(
+            "E_APPLY_PENDING: the change that was on trial is being taken back, and not everybody was told yet; when it stays so, \
+             `metalstrap apply --revert` finishes it"
+        )
+    );
+    assert_eq!(node.everything(), before);
+    begin(&node.root, &prepared, "t3", Some(20), &mut Recorder::default()).unwrap();
+}
+
+#[test]
+fn of_two_changes_begun_at_once_one_is_carried_out_and_one_refused() {
+    let node = Node::install("worker-1");
+    let prepared = node.prepare(&changed()).unwrap();
+    let begun: Vec<Result<(), Refusal>> = std::thread::scope(|scope| {
+        let threads = ["a", "b", "c", "d"].map(|id| {
+            let (root, prepared) = (&node.root, &prepared);
+            scope.spawn(move || begin(root, prepared, id, Some(60), &mut Recorder::default()))
+        });
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let refused: Vec<_> = begun.iter().filter_map(|one| one.as_ref().err().map(|r| r.code)).collect();
+    assert_eq!(refused, ["E_APPLY_PENDING"; 3]);
+    assert!(node.is_pending());
 }
 
 #[test]
