@@ -33,7 +33,11 @@ impl Run<'_> {
             EspSource::Medium { name } => {
                 let from = self.sources.live.join(name);
                 esp.put(&from, path)?;
-                hash_source(&from)?
+                match (length, sha256) {
+                    // What the disk gives back is compared with it in the end.
+                    (Some(length), Some(sha256)) => Digested { length, sha256: sha256.to_owned() },
+                    _ => hash_source(&from)?,
+                }
             }
             EspSource::Image { path: of } => {
                 let from = self.sources.image_path(of);
@@ -70,7 +74,7 @@ impl Run<'_> {
     pub(super) fn write_core_image(&mut self, modules: &[String], prefix: &str) -> Result<(), StepError> {
         // Not through standard output: grub-mkimage insists on syncing what it wrote, and a pipe cannot be synced.
         create_folders(Path::new(SCRATCH_FOLDER), 0o700)?;
-        let scratch = Path::new(SCRATCH_FOLDER).join(format!("core-{}", self.plan().ids.install));
+        let scratch = Path::new(SCRATCH_FOLDER).join(format!("core-{}", std::process::id()));
         Cmd::new("grub-mkimage")
             .args(["-O", "i386-pc", "-p", prefix, "-d"])
             .arg(&self.sources.grub)

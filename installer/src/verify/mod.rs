@@ -91,7 +91,7 @@ impl Run<'_> {
         esp.flush()?;
         let scratch = Path::new(SCRATCH_FOLDER);
         create_folders(scratch, 0o700)?;
-        let copy = scratch.join(self.plan().ids.install.to_string());
+        let copy = scratch.join(format!("read-back-{}", std::process::id()));
         for (path, written) in &self.esp_files {
             esp.get(path, &copy)?;
             let read = hash_file(&copy, &mut |_| {});

@@ -5,9 +5,12 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{channel, sync_channel};
 
 /// Bytes moved at once when a file is copied or hashed: large enough for full speed, small enough for 768 MiB machines.
 pub const CHUNK_BYTES: usize = 1 << 20;
+/// Chunks between the thread that reads and writes and the one that hashes: reading and hashing take about as long.
+const CHUNKS_AHEAD: usize = 4;
 
 /// A file operation that failed: what was done to which path.
 #[derive(Debug, thiserror::Error)]
@@ -336,28 +339,48 @@ impl PumpError {
     }
 }
 
-/// Moves at most `limit` bytes in chunks, hashing them; `progress` gets the bytes done so far.
+/// Moves at most `limit` bytes in chunks, hashing them beside it; `progress` gets the bytes done so far.
 pub(crate) fn pump(
     source: &mut dyn Read,
     limit: u64,
     progress: &mut dyn FnMut(u64),
     mut sink: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> Result<Digested, PumpError> {
-    let mut hash = Sha256::new();
-    let mut chunk = vec![0u8; CHUNK_BYTES];
-    let mut length = 0u64;
-    loop {
-        let want = usize::try_from((limit - length).min(CHUNK_BYTES as u64)).unwrap_or(CHUNK_BYTES);
-        let filled = fill(source, &mut chunk[..want]).map_err(PumpError::Read)?;
-        if filled == 0 {
-            break;
+    let (to_hash, full) = sync_channel::<Vec<u8>>(CHUNKS_AHEAD);
+    let (spent, to_fill) = channel::<Vec<u8>>();
+    std::thread::scope(|scope| {
+        let hasher = scope.spawn(move || {
+            let mut hash = Sha256::new();
+            for chunk in full {
+                hash.update(&chunk);
+                // Nobody takes the buffers back any more after the last one.
+                let _ = spent.send(chunk);
+            }
+            hex::encode(hash.finalize())
+        });
+        let mut length = 0u64;
+        loop {
+            let want = usize::try_from((limit - length).min(CHUNK_BYTES as u64)).unwrap_or(CHUNK_BYTES);
+            let mut chunk = to_fill.try_recv().unwrap_or_default();
+            chunk.resize(want, 0);
+            let filled = fill(source, &mut chunk).map_err(PumpError::Read)?;
+            if filled == 0 {
+                break;
+            }
+            chunk.truncate(filled);
+            sink(&chunk).map_err(PumpError::Write)?;
+            length += filled as u64;
+            to_hash.send(chunk).map_err(|_| PumpError::Read(hasher_ended()))?;
+            progress(length);
         }
-        hash.update(&chunk[..filled]);
-        sink(&chunk[..filled]).map_err(PumpError::Write)?;
-        length += filled as u64;
-        progress(length);
-    }
-    Ok(Digested { length, sha256: hex::encode(hash.finalize()) })
+        drop(to_hash);
+        let sha256 = hasher.join().map_err(|_| PumpError::Read(hasher_ended()))?;
+        Ok(Digested { length, sha256 })
+    })
+}
+
+fn hasher_ended() -> io::Error {
+    io::Error::other("the thread that hashes ended")
 }
 
 /// Fills the buffer as far as the source goes: short reads would make unaligned writes.
