@@ -17,7 +17,7 @@ pub mod stage;
 use crate::artefacts::{self, Artefacts};
 use crate::failure::CommandResult;
 use crate::{host, pins};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use base::Base;
 use clap::Args;
 use layer::{ImageFacts, Layer};
@@ -119,16 +119,20 @@ pub fn build(args: &ImageArgs) -> Result<BuiltImage> {
     std::fs::create_dir_all(&cache).with_context(|| format!("making {}", cache.display()))?;
     let lock = File::open(&cache).with_context(|| format!("opening {}", cache.display()))?;
     lock.lock().with_context(|| format!("waiting for {}", cache.display()))?;
-    let base = base::ensure(&cache, args.mirror.as_deref())?;
-    build_on(&base, args, &cache, &args.out())
+    // dpkg and the mirror leave cores idle that the compiler takes.
+    let (base, programs) = std::thread::scope(|scope| {
+        let programs = scope.spawn(|| build_programs(args.kind()));
+        let base = base::ensure(&cache, args.mirror.as_deref());
+        (base, programs.join().unwrap_or_else(|_| Err(anyhow!("the build of our programs ended by a panic"))))
+    });
+    build_on(&base?, args, &cache, &args.out(), &programs?)
 }
 
-fn build_on(base: &Base, args: &ImageArgs, cache: &Path, out: &Path) -> Result<BuiltImage> {
+fn build_on(base: &Base, args: &ImageArgs, cache: &Path, out: &Path, programs: &Path) -> Result<BuiltImage> {
     let kind = args.kind();
     let boot = ensure_initrd(base, cache)?;
-    let programs = build_programs(kind)?;
-    let artefacts = collect_artefacts(args, cache, &programs)?;
-    let mut layer = Layer::collect(base, &programs, &artefacts, kind)?;
+    let artefacts = collect_artefacts(args, cache, programs)?;
+    let mut layer = Layer::collect(base, programs, &artefacts, kind)?;
     // Larger xz blocks save little and make every page fault of a program unpack more.
     let (compression, block) = if args.release { ("xz", "256K") } else { ("zstd", "128K") };
     let root_key = Key::new("root", 1)

@@ -1,6 +1,6 @@
 //! `cargo xtask image --check-reproducible`: the same inputs, built again from nothing, are the same bytes.
 
-use super::{BuiltImage, ImageArgs, base, build_on, stage};
+use super::{BuiltImage, ImageArgs, base, build_on, build_programs, stage};
 use crate::failure::{CommandResult, UNKNOWN, failure};
 use crate::host;
 use anyhow::{Context, Result};
@@ -17,7 +17,7 @@ pub fn check(args: &ImageArgs, built: &BuiltImage) -> CommandResult {
     let (second_cache, out) = (work.path().join("cache"), work.path().join("out"));
     std::fs::create_dir_all(&second_cache).context("making a temporary folder")?;
     let result = base::ensure(if args.with_base { &second_cache } else { &cache }, args.mirror.as_deref())
-        .and_then(|base| build_on(&base, args, &second_cache, &out))
+        .and_then(|base| build_on(&base, args, &second_cache, &out, &build_programs(args.kind())?))
         .and_then(|second| compare(built, &second));
     stage::remove(&second_cache)?; // root owns parts of it
     result
