@@ -10,9 +10,16 @@ use std::time::Duration;
 /// A result older than this many intervals (and one time limit) is not believed any more.
 pub const OVERDUE_INTERVALS: u32 = 3;
 
+/// After its start the agent looks more often at what was not fine yet: who waits for a node that starts wants to hear of it.
+pub const STARTING: Duration = Duration::from_secs(300);
+/// How soon it looks again then.
+pub const STARTING_PAUSE: Duration = Duration::from_secs(3);
+
 /// All checks of one node with their verdicts.
 pub struct Board {
     slots: Vec<Slot>,
+    /// When checks were taken first.
+    begun: Option<Duration>,
 }
 
 /// One check on the board.
@@ -22,6 +29,7 @@ struct Slot {
     wanted: bool,
     next_due: Duration,
     in_flight: bool,
+    was_fine: bool,
     /// Last verdict after patience; before the first look the reason why there is none.
     settled: Verdict,
     bad_since: Option<Duration>,
@@ -56,6 +64,7 @@ impl Board {
                 wanted,
                 next_due: Duration::ZERO,
                 in_flight: false,
+                was_fine: false,
                 shown: settled.clone(),
                 settled,
                 bad_since: None,
@@ -65,11 +74,12 @@ impl Board {
                 since: realtime,
             }
         };
-        Self { slots: catalogue.iter().map(slot).collect() }
+        Self { slots: catalogue.iter().map(slot).collect(), begun: None }
     }
 
     /// Takes the checks that are due and not under way; the caller must start each and report its end.
     pub fn take_due(&mut self, now: Duration) -> Vec<(usize, &'static Check, State)> {
+        self.begun.get_or_insert(now);
         let mut due = Vec::new();
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if slot.wanted && !slot.in_flight && slot.next_due <= now {
@@ -83,6 +93,7 @@ impl Board {
 
     /// Takes in how a look ended.
     pub fn finish(&mut self, index: usize, outcome: Outcome, now: Duration, realtime: Timestamp) {
+        let starting = self.begun.is_some_and(|begun| now.saturating_sub(begun) < STARTING);
         let Some(slot) = self.slots.get_mut(index) else { return };
         slot.in_flight = false;
         slot.took = outcome.took;
@@ -92,6 +103,10 @@ impl Board {
             let limit = slot.check.timeout.as_secs();
             Verdict::unknown("TimedOut", format!("gave no answer within {limit} s"))
         });
+        slot.was_fine |= raw.state == State::Ok;
+        if starting && !slot.was_fine {
+            slot.next_due = slot.next_due.min(now + STARTING_PAUSE);
+        }
         (slot.settled, slot.bad_since) = settle(&slot.settled, slot.bad_since, raw, slot.check, now);
     }
 

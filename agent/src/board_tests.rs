@@ -95,6 +95,32 @@ fn a_look_under_way_is_not_started_again() {
 }
 
 #[test]
+fn what_was_not_fine_yet_is_looked_at_again_soon_for_a_while() {
+    let bad = || Verdict::critical("Down", "down");
+    let due = |board: &mut Board, seconds: u64| board.take_due(at(seconds).0).len();
+    let mut board = board(&[&BASE]);
+    assert_eq!(due(&mut board, 0), 1);
+    finish(&mut board, 0, bad(), 1);
+    assert_eq!((due(&mut board, 3), due(&mut board, 4)), (0, 1));
+    finish(&mut board, 0, Verdict::ok("Up", "up"), 5);
+    assert_eq!((due(&mut board, 13), due(&mut board, 14)), (0, 1));
+    // It was fine: from now on as often as its interval says.
+    finish(&mut board, 0, bad(), 15);
+    assert_eq!((due(&mut board, 23), due(&mut board, 24)), (0, 1));
+}
+
+#[test]
+fn what_is_never_fine_is_not_looked_at_too_often_for_ever() {
+    let due = |board: &mut Board, seconds: u64| board.take_due(at(seconds).0).len();
+    let mut board = board(&[&BASE]);
+    assert_eq!(due(&mut board, 0), 1);
+    finish(&mut board, 0, Verdict::critical("Down", "down"), 300);
+    assert_eq!(due(&mut board, 301), 1);
+    finish(&mut board, 0, Verdict::critical("Down", "down"), 301);
+    assert_eq!((due(&mut board, 310), due(&mut board, 311)), (0, 1));
+}
+
+#[test]
 fn a_look_without_an_end_in_time_is_unknown_and_counted() {
     let mut board = board(&[&BASE]);
     let (now, realtime) = at(2);
