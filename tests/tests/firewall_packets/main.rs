@@ -145,7 +145,19 @@ fn run() -> Result<digest::Digest> {
     Ok(digest)
 }
 
+/// The name of the proof for `--skip`, which test programs have in common.
+const NAME: &str = "packet-proof";
+
+/// Whether the arguments leave the proof out.
+fn is_skipped(arguments: &[String]) -> bool {
+    arguments.windows(2).any(|pair| pair[0] == "--skip" && NAME.contains(&pair[1]))
+}
+
 fn main() -> ExitCode {
+    if is_skipped(&std::env::args().collect::<Vec<_>>()) {
+        println!("test result: ok. 0 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out");
+        return ExitCode::SUCCESS;
+    }
     let digest = run().unwrap_or_else(|error| {
         let mut digest = digest::Digest::new(0, 1);
         digest.add("all", "start", vec![format!("{error:#}")]);

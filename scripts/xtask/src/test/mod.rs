@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that can be checked by a machine, in one list.
 //!
-//! The fast steps need no virtual machine; the others build the test image and boot it. A new step is one line in
-//! [`FAST`]; a new scenario is registered in the crate `tests`.
+//! The fast steps need no virtual machine and no more than seconds each; then come the packet proof, the test image, and the
+//! machines that boot it. A new step is one line in [`FAST`]; a new scenario is registered in the crate `tests`.
 
 mod steps;
 mod summary;
@@ -15,14 +15,14 @@ use summary::{Counts, Summary};
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only what needs no virtual machine.
+    /// Only what needs no virtual machine, without the packet proof.
     #[arg(long)]
     fast: bool,
     /// Only these steps and scenarios; an unknown name lists them.
     names: Vec<String>,
 }
 
-/// A step that needs no virtual machine.
+/// A step without a virtual machine.
 struct Step {
     name: &'static str,
     shows: &'static str,
@@ -36,7 +36,11 @@ const SETUP: Step =
 const FAST: &[Step] = &[
     Step { name: "format", shows: "cargo fmt --check", run: steps::format },
     Step { name: "lints", shows: "cargo clippy, warnings are errors", run: steps::lints },
-    Step { name: "tests", shows: "cargo test of the whole workspace", run: steps::cargo_tests },
+    Step {
+        name: "tests",
+        shows: "cargo test of the whole workspace, but for the packet proof",
+        run: steps::cargo_tests,
+    },
     Step {
         name: "dependencies",
         shows: "cargo deny: licences, sources, advisories",
@@ -44,6 +48,10 @@ const FAST: &[Step] = &[
     },
     Step { name: "shell", shows: "shellcheck of every script", run: steps::shell },
 ];
+
+/// Minutes of packets.
+const PACKETS: Step =
+    Step { name: "packets", shows: "the host firewall against real packets", run: steps::packets };
 
 /// Name of the step that builds the test image.
 const IMAGE: &str = "image";
@@ -134,7 +142,7 @@ fn choose(fast: bool, names: &[String]) -> Result<Vec<Job>> {
     let named = |name: &str| names.iter().any(|wanted| wanted == name);
     let mut all: Vec<Job> = std::iter::once(&SETUP).chain(FAST).map(Job::Step).collect();
     if !fast {
-        all.extend([Job::Image, Job::Reproducible]);
+        all.extend([Job::Step(&PACKETS), Job::Image, Job::Reproducible]);
         all.extend(SCENARIOS.iter().filter(|s| !s.only_by_name || named(s.name)).map(Job::Scenario));
     }
     if names.is_empty() {
@@ -168,7 +176,7 @@ mod tests {
         assert_eq!(names(true, &[]), ["setup", "format", "lints", "tests", "dependencies", "shell"]);
         let all = names(false, &[]);
         assert!(all.starts_with(&names(true, &[])));
-        assert_eq!(all[6..9], ["image", "reproducible", "harness"]);
+        assert_eq!(all[6..10], ["packets", "image", "reproducible", "harness"]);
         assert!(all.contains(&"handover") && all.contains(&"refusals"));
     }
 

@@ -25,10 +25,19 @@ pub fn lints() -> Result<Counts> {
     host::run(&mut command).map(|()| Counts::one())
 }
 
-/// All tests of the workspace, as root: they make network namespaces and loop devices.
+/// All tests of the workspace but the packet proof, as root: they make network namespaces and loop devices.
 pub fn cargo_tests() -> Result<Counts> {
+    run_tests(&["--workspace", "--no-fail-fast", "--", "--skip", "packet-proof"])
+}
+
+/// The packet proof, as root.
+pub fn packets() -> Result<Counts> {
+    run_tests(&["--package", "tests", "--test", "firewall_packets"])
+}
+
+fn run_tests(arguments: &[&str]) -> Result<Counts> {
     let mut command = cargo();
-    command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    command.args(["test", "--locked"]).args(arguments);
     if !host::is_root() {
         command.env(runner_variable()?, "sudo -E");
     }
