@@ -16,8 +16,11 @@ use summary::{Counts, Summary};
 #[derive(clap::Args)]
 pub struct Args {
     /// Only what needs no virtual machine, without the packet proof.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "all")]
     fast: bool,
+    /// Also the scenarios that take many minutes each.
+    #[arg(long)]
+    all: bool,
     /// Only these steps and scenarios; an unknown name lists them.
     names: Vec<String>,
 }
@@ -92,7 +95,7 @@ impl Job {
 /// # Errors
 /// Something failed, or there is no step of that name.
 pub fn run(args: &Args) -> CommandResult {
-    let jobs = choose(args.fast, &args.names)?;
+    let jobs = choose(args.fast, args.all, &args.names)?;
     let mut summary = Summary::default();
     let mut built = None;
     for (index, job) in jobs.iter().enumerate() {
@@ -138,12 +141,12 @@ fn run_job(job: &Job, built: &mut Option<Image>) -> Result<Counts> {
 }
 
 /// The jobs for the arguments, in the order of the lists. A scenario by name brings the one whose disk it starts from.
-fn choose(fast: bool, names: &[String]) -> Result<Vec<Job>> {
+fn choose(fast: bool, long: bool, names: &[String]) -> Result<Vec<Job>> {
     let named = |name: &str| names.iter().any(|wanted| wanted == name);
     let mut all: Vec<Job> = std::iter::once(&SETUP).chain(FAST).map(Job::Step).collect();
     if !fast {
         all.extend([Job::Step(&PACKETS), Job::Image, Job::Reproducible]);
-        all.extend(SCENARIOS.iter().filter(|s| !s.only_by_name || named(s.name)).map(Job::Scenario));
+        all.extend(SCENARIOS.iter().filter(|s| long || !s.long || named(s.name)).map(Job::Scenario));
     }
     if names.is_empty() {
         return Ok(all);
@@ -168,7 +171,7 @@ mod tests {
 
     fn names(fast: bool, names: &[&str]) -> Vec<&'static str> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        choose(fast, &names).unwrap().iter().map(Job::name).collect()
+        choose(fast, false, &names).unwrap().iter().map(Job::name).collect()
     }
 
     #[test]
@@ -177,7 +180,9 @@ mod tests {
         let all = names(false, &[]);
         assert!(all.starts_with(&names(true, &[])));
         assert_eq!(all[6..10], ["packets", "image", "reproducible", "harness"]);
-        assert!(all.contains(&"handover") && all.contains(&"refusals"));
+        assert!(all.contains(&"handover") && all.contains(&"refusals") && !all.contains(&"disk-contract"));
+        assert!(choose(false, true, &[]).unwrap().iter().any(|job| job.name() == "disk-contract"));
+        assert_eq!(names(false, &["disk-contract"]), ["setup", "disk-contract"]);
     }
 
     #[test]
@@ -189,7 +194,7 @@ mod tests {
 
     #[test]
     fn unknown_name_lists_what_there_is() {
-        let Err(error) = choose(true, &["nothing".to_owned()]) else { panic!("it was taken") };
+        let Err(error) = choose(true, false, &["nothing".to_owned()]) else { panic!("it was taken") };
         assert_eq!(
             error.to_string(),
             "there is no test `nothing`; there are: setup format lints tests dependencies shell"
