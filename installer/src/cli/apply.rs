@@ -53,14 +53,7 @@ pub fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     let root = SysRoot::default();
     let mut effects = Systemd;
     if args.recover {
-        let direction = reconfigure::recover(&root).exit_with(ExitCode::Io)?;
-        if direction.is_some() {
-            // Units that were read before us may have changed.
-            effects
-                .act(&Action::DaemonReload)
-                .map_err(anyhow::Error::msg)
-                .exit_with(ExitCode::Environment)?;
-        }
+        let direction = reconfigure::recover(&root, &mut effects)?;
         let text = match direction {
             None => "nothing was pending\n",
             Some(reconfigure::journal::Direction::Forward) => "finished the change that was cut off\n",
@@ -152,7 +145,7 @@ fn render(prepared: &Prepared) -> String {
             let _ = writeln!(text, "{line}");
         }
     }
-    for action in &prepared.actions {
+    for action in prepared.told() {
         let _ = writeln!(text, "then: {action}");
     }
     if prepared.changes.is_empty() && prepared.actions.is_empty() {
@@ -193,7 +186,7 @@ impl<'a> Shown<'a> {
             hostname: &prepared.hostname,
             dry_run,
             changes: prepared.changes.iter().map(change).collect(),
-            actions: prepared.actions.iter().map(ToString::to_string).collect(),
+            actions: prepared.told().iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -208,18 +201,26 @@ impl Systemd {
     }
 }
 
+fn run_all(commands: Vec<Vec<String>>) -> Result<(), String> {
+    for words in commands {
+        let Some((program, arguments)) = words.split_first() else { continue };
+        let done = Cmd::new(program).args(arguments).run();
+        done.map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
+    }
+    Ok(())
+}
+
 impl Effects for Systemd {
     fn check_rules(&mut self, rules: &str) -> Result<(), String> {
         nft::check(rules).map_err(|error| format!("{:#}", anyhow::Error::new(error)))
     }
 
     fn act(&mut self, action: &Action) -> Result<(), String> {
-        for words in action.commands() {
-            let Some((program, arguments)) = words.split_first() else { continue };
-            let done = Cmd::new(program).args(arguments).run();
-            done.map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
-        }
-        Ok(())
+        run_all(action.commands())
+    }
+
+    fn act_at_boot(&mut self, action: &Action) -> Result<(), String> {
+        run_all(action.boot_commands())
     }
 
     fn arm(&mut self, id: &str, seconds: u64) -> Result<(), String> {

@@ -23,8 +23,8 @@ pub(super) const CODES: &[CodeInfo] = &[
     },
     CodeInfo {
         code: "E_APPLY_PENDING",
-        meaning: "Another change is on trial, or is being taken back.",
-        cause: "`metalstrap apply --try` was started before, and its time is not over or just now over",
+        meaning: "Another change is on trial, is being taken back, or was cut off.",
+        cause: "`metalstrap apply --try` was started before, and its time is not over or just now over; or a plain apply did not come to its end",
         action: "run `metalstrap apply --confirm` or `metalstrap apply --revert`, or wait until it goes back by itself",
     },
     CodeInfo {

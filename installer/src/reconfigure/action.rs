@@ -1,11 +1,16 @@
 //! Who has to be told about a changed file, in the order in which it is done. Pure, but for [`Action::commands`], which names commands
 //! and runs none.
 
+use super::change::{State, read_state};
+use super::journal::Direction;
 use crate::render::RenderedNode;
 use profiles::node::{NodeConfig, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
+use sysio::files::FileError;
+use sysio::sysfs::SysRoot;
 
 /// Something done after the files were written. The order of the variants is that of the doing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -21,14 +26,14 @@ pub enum Action {
     Firewall,
     /// networkd reads its files again; links whose files changed are configured anew.
     Network,
+    /// A unit is disabled and stopped. Before the masking: systemctl disables no masked unit.
+    Disable(String),
     /// A unit is masked and stopped.
     Mask(String),
     /// A unit is no longer masked.
     Unmask(String),
     /// A unit is enabled and started.
     Enable(String),
-    /// A unit is disabled and stopped.
-    Disable(String),
     /// A unit reads its configuration again without a break.
     Reload(String),
     /// A unit is restarted.
@@ -55,6 +60,26 @@ impl Action {
             Self::Restart(unit) => one(&["systemctl", "restart", unit]),
             Self::Reboot(_) => Vec::new(),
         }
+    }
+
+    /// The programs that do it early in a boot: links of units are made and removed, nothing is stopped, and what is started is only queued,
+    /// for the boot was planned before these links were right.
+    pub fn boot_commands(&self) -> Vec<Vec<String>> {
+        let one = |words: &[&str]| vec![words.iter().map(|word| (*word).to_owned()).collect()];
+        match self {
+            Self::DaemonReload => self.commands(),
+            Self::Disable(unit) => one(&["systemctl", "--no-reload", "disable", unit]),
+            Self::Mask(unit) => one(&["systemctl", "--no-reload", "mask", unit]),
+            Self::Unmask(unit) => one(&["systemctl", "--no-reload", "unmask", unit]),
+            Self::Enable(unit) => one(&["systemctl", "--no-reload", "enable", unit]),
+            Self::Reload(unit) | Self::Restart(unit) => one(&["systemctl", "--no-block", "start", unit]),
+            Self::Modules | Self::Sysctl | Self::Firewall | Self::Network | Self::Reboot(_) => Vec::new(),
+        }
+    }
+
+    /// True for what makes or removes links of a unit: no boot does it by itself.
+    pub(super) fn is_link(&self) -> bool {
+        matches!(self, Self::Disable(_) | Self::Mask(_) | Self::Unmask(_) | Self::Enable(_))
     }
 
     /// The action that takes this one back, when doing it again with the old files does not.
@@ -96,6 +121,31 @@ impl fmt::Display for Action {
             Self::Reboot(why) => write!(f, "a reboot is needed for {why}"),
         }
     }
+}
+
+/// What is done in a direction. A unit that ends up masked is told nothing else: systemctl refuses it.
+pub(super) fn directed(actions: &BTreeSet<Action>, direction: Direction) -> BTreeSet<Action> {
+    let all: BTreeSet<Action> = match direction {
+        Direction::Forward => actions.clone(),
+        Direction::Back => actions.iter().map(Action::inverse).collect(),
+    };
+    let masked = |action: &Action| match action {
+        Action::Reload(unit) | Action::Restart(unit) => all.contains(&Action::Mask(unit.clone())),
+        _ => false,
+    };
+    all.iter().filter(|action| !masked(action)).cloned().collect()
+}
+
+/// What a boot still does when the links are right: the units that were masked or disabled when it was planned are not in its plan.
+pub(super) fn left_for_boot(directed: &BTreeSet<Action>) -> BTreeSet<Action> {
+    let started = |action: &Action| match action {
+        Action::Enable(unit) => Some(Action::Restart(unit.clone())),
+        Action::Reload(unit) | Action::Restart(unit) if directed.contains(&Action::Unmask(unit.clone())) => {
+            Some(Action::Restart(unit.clone()))
+        }
+        _ => None,
+    };
+    directed.iter().filter_map(started).chain([Action::DaemonReload]).collect()
 }
 
 /// Who reads a path.
@@ -148,17 +198,39 @@ fn of_unit(path: &str) -> Vec<Action> {
     vec![Action::DaemonReload, Action::Restart(unit.to_owned())]
 }
 
-/// Units that are to run and were not, and the other way round.
-pub(super) fn of_units(before: &RenderedNode, after: &RenderedNode) -> BTreeSet<Action> {
+/// Units that are to run and were not, and the other way round. What is masked is looked up on the node: a change that was cut off, or
+/// somebody at a shell, may have left it otherwise than the config says.
+///
+/// # Errors
+/// A link cannot be read.
+pub(super) fn of_units(
+    root: &SysRoot,
+    before: &RenderedNode,
+    after: &RenderedNode,
+) -> Result<BTreeSet<Action>, FileError> {
     let set = |units: &[String]| units.iter().cloned().collect::<BTreeSet<String>>();
-    let (masked, mask) = (set(&before.mask), set(&after.mask));
-    let (enabled, enable) = (set(&before.enable), set(&after.enable));
+    let (mask, enabled, enable) = (set(&after.mask), set(&before.enable), set(&after.enable));
+    let mut masked = BTreeSet::new();
+    for unit in before.mask.iter().chain(&mask).chain(&enable) {
+        if is_masked(root, unit)? {
+            masked.insert(unit.clone());
+        }
+    }
     let mut actions = BTreeSet::new();
     actions.extend(mask.difference(&masked).cloned().map(Action::Mask));
-    actions.extend(masked.difference(&mask).cloned().map(Action::Unmask));
+    for unit in masked.difference(&mask) {
+        actions.insert(Action::Unmask(unit.clone()));
+        // Whether it still is enabled, nobody saw while it was masked.
+        actions.extend(enable.get(unit).cloned().map(Action::Enable));
+    }
     actions.extend(enable.difference(&enabled).cloned().map(Action::Enable));
     actions.extend(
         enabled.difference(&enable).filter(|unit| !mask.contains(*unit)).cloned().map(Action::Disable),
     );
-    actions
+    Ok(actions)
+}
+
+fn is_masked(root: &SysRoot, unit: &str) -> Result<bool, FileError> {
+    let state = read_state(root, &format!("/etc/systemd/system/{unit}"))?;
+    Ok(matches!(state, Some(State::Link { target }) if target == Path::new("/dev/null")))
 }

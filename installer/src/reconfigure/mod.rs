@@ -44,10 +44,17 @@ pub struct Prepared {
     pub hostname: String,
     /// Files and links that differ, by path.
     pub changes: Vec<Change>,
-    /// Who is told, in this order.
+    /// Who is told.
     pub actions: BTreeSet<Action>,
     /// The packet filter rules, when they change: they are checked before anything is written.
     pub rules: Option<String>,
+}
+
+impl Prepared {
+    /// Who is told when it is carried out, in this order. [`Prepared::actions`] has more: what going back needs.
+    pub fn told(&self) -> BTreeSet<Action> {
+        action::directed(&self.actions, journal::Direction::Forward)
+    }
 }
 
 /// Compares what a cluster file makes of this node with what the node has.
@@ -83,7 +90,7 @@ pub fn prepare(root: &SysRoot, cluster: &Cluster) -> Result<Prepared, Refusal> {
     let changes = change::compare(root, &before, &after).map_err(io_refusal)?;
     let mut actions: BTreeSet<Action> =
         changes.iter().flat_map(|change| action::of_path(&change.path, &wanted)).collect();
-    actions.extend(action::of_units(&before, &after));
+    actions.extend(action::of_units(root, &before, &after).map_err(io_refusal)?);
     let rules = changes.iter().find(|change| change.path == crate::render::firewall::RULES);
     let rules = rules.and_then(|change| change.after.text());
     Ok(Prepared { hostname, actions, rules, changes })

@@ -1,11 +1,11 @@
 //! Doing it: apply, try, confirm, go back, and what a boot does with a change that was cut off.
 
+use super::action::{directed, left_for_boot};
 use super::journal::{self, Direction, PENDING, REVERTING};
 use super::{Action, Prepared, io_refusal};
 use crate::exit::ExitCode;
 use crate::refusal::Refusal;
 use std::collections::BTreeSet;
-use sysio::files::FileError;
 use sysio::sysfs::SysRoot;
 
 /// What touches more than files. Errors are texts for people.
@@ -21,6 +21,12 @@ pub trait Effects {
     /// # Errors
     /// It did not work.
     fn act(&mut self, action: &Action) -> Result<(), String>;
+
+    /// Does early in a boot what the action leaves to be done there: links of units, and the queueing of what is started.
+    ///
+    /// # Errors
+    /// It did not work.
+    fn act_at_boot(&mut self, action: &Action) -> Result<(), String>;
 
     /// Makes the change with this id go back by itself after so many seconds, whatever becomes of this process.
     ///
@@ -72,7 +78,10 @@ pub(super) fn begin_with(
     drop(alone);
     let done = journal::carry(root, PENDING, &journal, Direction::Forward, checkpoint)
         .map_err(io_refusal)
-        .and_then(|()| act_all(&journal.actions, effects));
+        .and_then(|()| {
+            let actions = directed(&journal.actions, Direction::Forward);
+            tell(&actions, checkpoint, &mut |action| effects.act(action))
+        });
     match (done, trial_secs) {
         (Ok(()), None) => journal::end(root, PENDING, checkpoint).map_err(io_refusal),
         (Ok(()), Some(seconds)) => ensure_on_trial(root, id, seconds),
@@ -81,7 +90,11 @@ pub(super) fn begin_with(
             Err(refusal.with_details(["everything is as it was before".to_owned()]))
         }
         (Err(refusal), None) if refusal.code == "E_APPLY_FAILED" => {
-            journal::end(root, PENDING, checkpoint).map_err(io_refusal)?;
+            // A link that still is not made is left to the next boot: the journal stays for it.
+            let actions = directed(&journal.actions, Direction::Forward);
+            if link(&actions, effects, checkpoint).is_ok() {
+                journal::end(root, PENDING, checkpoint).map_err(io_refusal)?;
+            }
             Err(refusal.with_details(["the files are written; the next boot takes them all".to_owned()]))
         }
         (Err(refusal), _) => Err(refusal),
@@ -89,7 +102,10 @@ pub(super) fn begin_with(
 }
 
 fn ensure_none_pending(root: &SysRoot) -> Result<(), Refusal> {
-    let message = if root.path(PENDING).exists() {
+    let pending = journal::read(root, PENDING).map_err(io_refusal)?;
+    let message = if pending.is_some_and(|journal| journal.trial_secs.is_none()) {
+        "another change is not at its end: the next boot finishes it, `metalstrap apply --revert` takes it back"
+    } else if root.path(PENDING).exists() {
         "another change is on trial; `metalstrap apply --confirm` or `--revert` comes first"
     } else if root.path(REVERTING).exists() {
         "the change that was on trial is being taken back, and not everybody was told yet; when it stays so, \
@@ -143,30 +159,36 @@ pub fn revert(root: &SysRoot, id: Option<&str>, effects: &mut dyn Effects) -> Re
     Ok(true)
 }
 
-/// What a boot does, before anything reads the files: a plain apply that was cut off is finished, one on trial is taken back. Gives the
-/// direction, or `None` when nothing was pending. Nobody is told: all start after it.
+/// What a boot does, before anything reads the files: a plain apply that was cut off is finished, one on trial is taken back, units are
+/// masked and enabled accordingly. Gives the direction, or `None` when nothing was pending. Nobody is told: all start after it, those too
+/// that were masked when the boot was planned.
 ///
 /// # Errors
-/// A file cannot be written.
-pub fn recover(root: &SysRoot) -> Result<Option<Direction>, FileError> {
-    recover_with(root, &mut |_| Ok(()))
+/// `E_APPLY_IO` when a file cannot be written, `E_APPLY_FAILED` when a unit cannot be masked or enabled: the next boot does it again then.
+pub fn recover(root: &SysRoot, effects: &mut dyn Effects) -> Result<Option<Direction>, Refusal> {
+    recover_with(root, effects, &mut |_| Ok(()))
 }
 
 pub(super) fn recover_with(
     root: &SysRoot,
+    effects: &mut dyn Effects,
     checkpoint: journal::Checkpoint<'_>,
-) -> Result<Option<Direction>, FileError> {
-    if let Some(journal) = journal::read(root, PENDING)?
-        && journal.trial_secs.is_none()
-    {
-        journal::carry(root, PENDING, &journal, Direction::Forward, checkpoint)?;
-        journal::end(root, PENDING, checkpoint)?;
-        return Ok(Some(Direction::Forward));
-    }
-    let Some(journal) = journal::take_back(root)? else { return Ok(None) };
-    journal::carry(root, REVERTING, &journal, Direction::Back, checkpoint)?;
-    journal::end(root, REVERTING, checkpoint)?;
-    Ok(Some(Direction::Back))
+) -> Result<Option<Direction>, Refusal> {
+    let pending = journal::read(root, PENDING).map_err(io_refusal)?;
+    let (folder, journal, direction) = match pending {
+        Some(journal) if journal.trial_secs.is_none() => (PENDING, journal, Direction::Forward),
+        _ => match journal::take_back(root).map_err(io_refusal)? {
+            Some(journal) => (REVERTING, journal, Direction::Back),
+            None => return Ok(None),
+        },
+    };
+    journal::carry(root, folder, &journal, direction, checkpoint).map_err(io_refusal)?;
+    let actions = directed(&journal.actions, direction);
+    link(&actions, effects, checkpoint)?;
+    journal::end(root, folder, checkpoint).map_err(io_refusal)?;
+    // Units that were read before us may have changed.
+    tell(&left_for_boot(&actions), checkpoint, &mut |action| effects.act_at_boot(action))?;
+    Ok(Some(direction))
 }
 
 /// Takes the pending change back and gives its id; `None` when there is none.
@@ -177,18 +199,36 @@ fn go_back(
 ) -> Result<Option<String>, Refusal> {
     let Some(journal) = journal::take_back(root).map_err(io_refusal)? else { return Ok(None) };
     journal::carry(root, REVERTING, &journal, Direction::Back, checkpoint).map_err(io_refusal)?;
-    let actions: BTreeSet<Action> = journal.actions.iter().map(Action::inverse).collect();
-    let told = act_all(&actions, effects);
+    let actions = directed(&journal.actions, Direction::Back);
+    let told = tell(&actions, checkpoint, &mut |action| effects.act(action));
+    if matches!(&told, Err(refusal) if refusal.code != "E_APPLY_FAILED") {
+        return told.map(|()| None);
+    }
     journal::end(root, REVERTING, checkpoint).map_err(io_refusal)?;
     told.map(|()| Some(journal.id))
 }
 
+/// Makes and removes links of units, as far as these actions do.
+fn link(
+    actions: &BTreeSet<Action>,
+    effects: &mut dyn Effects,
+    checkpoint: journal::Checkpoint<'_>,
+) -> Result<(), Refusal> {
+    let links = actions.iter().filter(|action| action.is_link()).cloned().collect();
+    tell(&links, checkpoint, &mut |action| effects.act_at_boot(action))
+}
+
 /// Tells everybody, also when one does not listen; the first failure is the refusal, the others its details.
-fn act_all(actions: &BTreeSet<Action>, effects: &mut dyn Effects) -> Result<(), Refusal> {
-    let failures: Vec<String> = actions
-        .iter()
-        .filter_map(|action| effects.act(action).err().map(|why| format!("{action}: {why}")))
-        .collect();
+fn tell(
+    actions: &BTreeSet<Action>,
+    checkpoint: journal::Checkpoint<'_>,
+    act: &mut dyn FnMut(&Action) -> Result<(), String>,
+) -> Result<(), Refusal> {
+    let mut failures = Vec::new();
+    for action in actions {
+        checkpoint("told").map_err(io_refusal)?;
+        failures.extend(act(action).err().map(|why| format!("{action}: {why}")));
+    }
     match failures.split_first() {
         None => Ok(()),
         Some((first, others)) => Err(failed(first.clone()).with_details(others.iter().cloned())),
