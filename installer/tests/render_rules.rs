@@ -129,6 +129,52 @@ fn kube_vip_holds_the_vip_on_the_cluster_leg_of_masters_only() {
 }
 
 #[test]
+fn traefik_listens_where_the_dmz_proxy_looks_for_it() {
+    let path = "/var/lib/rancher/k3s/server/manifests/metalstrap-traefik.yaml";
+    let values = |node: &NodeConfig| {
+        let config = yaml(node, path);
+        assert_eq!(config["apiVersion"], "helm.cattle.io/v1");
+        assert_eq!(config["kind"], "HelmChartConfig");
+        assert_eq!(
+            (&config["metadata"]["name"], &config["metadata"]["namespace"]),
+            (&"traefik".into(), &"kube-system".into())
+        );
+        config["spec"]["valuesContent"].as_str().unwrap().to_owned()
+    };
+    let ports = "ports:\n  web:\n    nodePort: 30080\n  websecure:\n    nodePort: 30443\n";
+    let behind_proxy = format!("{ports}service:\n  type: NodePort\n");
+    let haproxy =
+        render(&ha("edge-1")).file("/etc/haproxy/haproxy.cfg").unwrap().contents.expose().to_owned();
+    assert!(
+        haproxy.contains("backend ingress_http\n") && haproxy.contains(" 10.0.0.21:30080\n"),
+        "{haproxy}"
+    );
+    for master in ["master-1", "master-2", "master-3"] {
+        assert_eq!(values(&ha(master)), behind_proxy, "{master}");
+    }
+    let mut swapped = ha("master-1");
+    swapped.cluster.ingress_node_ports = vec![32443, 31080];
+    assert!(
+        values(&swapped)
+            .starts_with("ports:\n  web:\n    nodePort: 32443\n  websecure:\n    nodePort: 31080\n")
+    );
+    let mut balanced = ha("master-1");
+    balanced.kubernetes.as_mut().unwrap().disable.clear();
+    assert_eq!(values(&balanced), ports, "the load balancer of k3s keeps its service");
+    let mut disabled = ha("master-1");
+    disabled.kubernetes.as_mut().unwrap().disable.push("traefik".to_owned());
+    for node in [disabled, single(), ha("worker-1"), ha("proxy-1"), ha("edge-1")] {
+        let rendered = render(&node);
+        assert!(rendered.file(path).is_none(), "{}", node.hostname);
+        assert!(
+            rendered.directories.iter().all(|folder| !folder.path.contains("server")),
+            "{}",
+            node.hostname
+        );
+    }
+}
+
+#[test]
 fn node_json_says_which_mac_was_chosen_and_renders_the_same_again() {
     let rendered = render(&single());
     let json = rendered.file("/etc/metalstrap/node.json").unwrap().contents.expose();

@@ -104,8 +104,8 @@ pub struct ClusterFacts {
     /// The same over IPv6, as far as the cluster speaks it.
     #[serde(default, skip_serializing_if = "Ipv6Facts::is_default")]
     pub ipv6: Ipv6Facts,
-    /// NodePorts of the ingress (HTTP and HTTPS of every DMZ proxy), sorted, each once; empty without a DMZ proxy. The
-    /// firewall of a worker opens these, for the DMZ proxies, and no other NodePort.
+    /// NodePorts of the ingress of every DMZ proxy, HTTP and then HTTPS; empty without a DMZ proxy. The firewall of a
+    /// worker opens these, for the DMZ proxies, and no other NodePort; k3s' Traefik listens there.
     pub ingress_node_ports: Vec<u16>,
     /// Where operators come from (SSH, health report, API); sorted.
     pub admin_sources: Vec<IpNet>,

@@ -57,6 +57,9 @@ fn ha_is_the_architecture_of_the_design() {
     assert_eq!(facts.proxy_vip.unwrap().to_string(), "10.0.0.9");
     assert_eq!(facts.cluster_dns.to_string(), "10.43.0.10");
     assert_eq!(facts.ingress_node_ports, [30080, 30443]);
+    let text = format!("{HA}\n[profiles.proxy]\ningress_http_node_port = 32000\n");
+    let (cluster, _) = loaded("ha.toml", &text, Some(SECRETS));
+    assert_eq!(cluster.facts().unwrap().ingress_node_ports, [32000, 30443], "HTTP, then HTTPS");
     let forming: Vec<_> = cluster
         .node_names()
         .filter(|name| node(&cluster, name).role == RoleConfig::Master { forms_cluster: true })

@@ -132,7 +132,8 @@ fn api(flows: &mut Flows<'_>) {
 }
 
 fn ingress(flows: &mut Flows<'_>) {
-    let ports = flows.node.cluster.ingress_node_ports.clone();
+    let mut ports = flows.node.cluster.ingress_node_ports.clone();
+    ports.sort_unstable();
     if !ports.is_empty() {
         let why = "the DMZ proxies pass web traffic to the ingress";
         flows.add("ingress-from-dmz-proxies", Group::DmzProxies, Service::tcp(&ports), why);

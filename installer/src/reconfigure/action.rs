@@ -161,7 +161,7 @@ pub(super) fn of_path(path: &str, node: &NodeConfig) -> Vec<Action> {
         "/etc/chrony/chrony.conf" => restart("chrony.service"),
         "/etc/haproxy/haproxy.cfg" => vec![Action::Reload("haproxy.service".to_owned())],
         "/etc/keepalived/keepalived.conf" => vec![Action::Reload("keepalived.service".to_owned())],
-        // Every login and every lookup reads them anew; the kubelet watches its folder.
+        // Every login and every lookup reads them anew; the kubelet and k3s' deploy controller watch their folders.
         "/etc/hosts" | "/etc/resolv.conf" | "/root/.ssh/authorized_keys" => Vec::new(),
         "/etc/localtime" | "/etc/timezone" => {
             vec![Action::Reboot("the time zone of running services".to_owned())]

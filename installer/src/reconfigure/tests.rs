@@ -265,6 +265,20 @@ fn a_new_label_restarts_k3s_and_says_what_that_means() {
 }
 
 #[test]
+fn another_ingress_port_reaches_traefik_without_a_restart() {
+    let node = Node::install("master-2");
+    let text = format!("{FILE}\n[profiles.proxy]\ningress_http_node_port = 31080\n");
+    let prepared = node.prepare(&text).unwrap();
+    let manifest = "/var/lib/rancher/k3s/server/manifests/metalstrap-traefik.yaml";
+    assert_eq!(paths(&prepared), ["/etc/metalstrap/node.json", manifest]);
+    let said: Vec<String> = prepared.actions.iter().map(ToString::to_string).collect();
+    assert_eq!(said, ["metalstrap-agent.service is restarted"]);
+    begin(&node.root, &prepared, "1", None, &mut Recorder::default()).unwrap();
+    let written = std::fs::read_to_string(node.root.path(manifest)).unwrap();
+    assert!(written.contains("nodePort: 31080") && !written.contains("nodePort: 30080"), "{written}");
+}
+
+#[test]
 fn what_cannot_change_is_refused_all_at_once_and_nothing_is_written() {
     let node = Node::install("master-2");
     let before = node.everything();

@@ -19,7 +19,7 @@ const SERVER_TOKEN: &str = "/etc/rancher/k3s/server-token";
 const AGENT_TOKEN: &str = "/etc/rancher/k3s/agent-token";
 
 /// k3s' own load balancer, which listens on every node.
-const SERVICE_LB: &str = "servicelb";
+pub(super) const SERVICE_LB: &str = "servicelb";
 
 /// Port of the API and of k3s' supervisor.
 pub(super) const API_PORT: u16 = 6443;
@@ -201,7 +201,10 @@ fn node_keys<'a>(
 }
 
 /// Components of k3s that are left out; its load balancer too when MetalLB is there, or Cilium in the place of kube-proxy.
-fn disabled<'a>(node: &NodeConfig, kubernetes: &'a KubernetesConfig) -> Result<Vec<&'a str>, RenderError> {
+pub(super) fn disabled<'a>(
+    node: &NodeConfig,
+    kubernetes: &'a KubernetesConfig,
+) -> Result<Vec<&'a str>, RenderError> {
     let mut list: Vec<&str> =
         plain(&kubernetes.disable, "disabled component")?.iter().map(String::as_str).collect();
     let replaced = node.cluster.firewall.features.metallb.is_some() || node.cluster.cni.is_cilium();

@@ -21,6 +21,7 @@ mod output;
 mod ssh;
 mod sysctl;
 mod text;
+mod traefik;
 
 pub use data_disks::DataMount;
 pub use error::RenderError;
@@ -96,6 +97,7 @@ const RENDERERS: &[Renderer] = &[
     k3s_unit::render,
     kube_vip::render,
     cilium::render,
+    traefik::render,
     haproxy::render,
     keepalived::render,
 ];

@@ -13,7 +13,6 @@ use crate::node::{
 use crate::profile::{ProfileError, ProfileV1, shipped};
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Host number of the cluster DNS service in the service range, as k3s has it.
@@ -103,15 +102,14 @@ fn ipv6_facts(file: &ClusterFileV1) -> Ipv6Facts {
     }
 }
 
-/// NodePorts of the ingress, when there is a DMZ proxy that passes traffic to them.
+/// NodePorts of the ingress, HTTP and then HTTPS, when there is a DMZ proxy that passes traffic to them.
 fn ingress_node_ports(file: &ClusterFileV1) -> Result<Vec<u16>, ProfileError> {
     if !file.nodes.iter().any(|node| node.placement == Some(ProxyPlacement::Dmz)) {
         return Ok(vec![]);
     }
     let profile = shipped(Role::Proxy)?.overlaid_with(&file.profiles.proxy);
     let ports = [profile.ingress_http_node_port, profile.ingress_https_node_port];
-    let sorted: BTreeSet<u16> = ports.into_iter().flatten().collect();
-    Ok(sorted.into_iter().collect())
+    Ok(ports.into_iter().flatten().collect())
 }
 
 /// The node config of one node.
