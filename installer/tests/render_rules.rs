@@ -108,6 +108,27 @@ fn masters_agree_on_what_k3s_compares_between_them() {
 }
 
 #[test]
+fn the_certificate_has_every_address_and_name_by_which_a_master_is_known() {
+    let sans: Vec<String> =
+        serde_yaml_ng::from_value(yaml(&ha("master-3"), CONFIG)["tls-san"].clone()).unwrap();
+    let expected = [
+        "10.0.0.10",
+        "10.0.0.9",
+        "10.0.0.5",
+        "10.0.0.6",
+        "10.0.0.11",
+        "10.0.0.12",
+        "10.0.0.13",
+        "master-1.alpha.lan",
+        "master-2.alpha.lan",
+        "master-3.alpha.lan",
+        "api.alpha.lan",
+        "203.0.113.7",
+    ];
+    assert_eq!(sans, expected);
+}
+
+#[test]
 fn the_kubeconfig_mode_stays_a_string() {
     assert_eq!(yaml(&ha("master-1"), CONFIG)["write-kubeconfig-mode"], Value::String("0600".to_owned()));
 }

@@ -236,6 +236,11 @@ fn tls_san(node: &NodeConfig) -> Result<Vec<String>, RenderError> {
     let mut names: Vec<String> = addresses.map(|a| a.to_string()).collect();
     let six = node.peers_with(Role::Master).filter_map(|p| p.cluster_address6);
     names.extend(six.map(|a| a.to_string()));
+    // `/etc/hosts` of every node leads there.
+    let domain = dns_name("domain", &facts.domain)?;
+    for master in node.peers_with(Role::Master) {
+        names.push(format!("{}.{domain}", dns_name("host name", &master.hostname)?));
+    }
     for name in &facts.api_names {
         names.push(line("API name", name)?.to_owned());
     }
