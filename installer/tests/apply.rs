@@ -10,6 +10,9 @@ use installer::exit::ExitCode;
 use installer::plan::mark::parse_mark;
 use installer::record::parse_record;
 use std::os::unix::fs::{FileExt, PermissionsExt};
+use sysio::block::BlockDevice;
+use sysio::command::Cmd;
+use uuid::Uuid;
 
 #[test]
 fn an_install_ends_whole_with_record_and_without_mark() {
@@ -84,6 +87,7 @@ fn a_cut_after_any_step_leaves_nothing_or_unfinished_or_whole() {
         assert_eq!(record, stop >= commit, "record after {}", names[stop]);
         let marked = fixture.mark() == Some(planned.plan.ids.install);
         assert_eq!(marked, stop >= first_write && stop + 1 < names.len(), "mark after {}", names[stop]);
+        assert_eq!(fixture.unfinished().is_some(), marked, "known as ours after {}", names[stop]);
         if stop < first_write {
             fixture.assert_untouched();
         }
@@ -91,6 +95,40 @@ fn a_cut_after_any_step_leaves_nothing_or_unfinished_or_whole() {
     // The same disk, unfinished many times over, is then installed whole.
     apply_plan(&planned, &fixture.sources(), &mut Whole::default()).unwrap();
     assert!(fixture.has_record() && fixture.mark().is_none());
+}
+
+#[test]
+fn another_disk_under_the_same_name_is_refused_before_any_write() {
+    let fixture = Fixture::new(512);
+    let mut planned = fixture.plan();
+    let now = BlockDevice::open_read_only(fixture.device()).unwrap().sequence();
+    planned.plan.disk.sequence = Some(now.unwrap() - 1);
+    let failure = apply_plan(&planned, &fixture.sources(), &mut Whole::default()).unwrap_err();
+    let path = fixture.device().display();
+    assert_eq!((failure.code, failure.touched), ("E_DISK_CHANGED", false));
+    assert_eq!(
+        format!("{:#}", failure.error),
+        format!(
+            "{path} is another disk than the one that was chosen: it went away and came back, or was swapped"
+        )
+    );
+    fixture.assert_untouched();
+    planned.plan.disk.sequence = now;
+    apply_plan(&planned, &fixture.sources(), &mut Whole::default()).unwrap();
+}
+
+#[test]
+fn an_attempt_of_another_id_over_an_unfinished_one_is_known_as_ours_after_any_step() {
+    let fixture = Fixture::new(512);
+    let first = fixture.plan();
+    let names: Vec<&str> = first.plan.steps().map(|s| s.name()).collect();
+    let at = |name: &str| names.iter().position(|n| *n == name).unwrap();
+    for (number, cut) in ["write-mark", "write-table"].into_iter().enumerate() {
+        apply_plan(&first, &fixture.sources(), &mut StopAfter::new(at("make-state"))).unwrap_err();
+        let second = fixture.plan_of(Uuid::from_u128(100 + number as u128));
+        apply_plan(&second, &fixture.sources(), &mut StopAfter::new(at(cut))).unwrap_err();
+        assert_eq!(fixture.unfinished(), Some(second.plan.ids.install), "cut after {cut}");
+    }
 }
 
 #[test]
@@ -196,6 +234,15 @@ fn a_disk_in_use_or_of_another_size_is_refused() {
         ("E_DISK_CHANGED", ExitCode::Environment, false)
     );
     fixture.assert_untouched();
+}
+
+#[test]
+fn the_state_stops_writing_when_it_is_found_damaged() {
+    let fixture = Fixture::new(512);
+    apply_plan(&fixture.plan(), &fixture.sources(), &mut Whole::default()).unwrap();
+    let state = format!("{}p5", fixture.device().display());
+    let head = Cmd::new("dumpe2fs").args(["-h", &state]).run().unwrap().text();
+    assert!(head.lines().any(|line| line.replace(' ', "") == "Errorsbehavior:Remountread-only"), "{head}");
 }
 
 #[test]

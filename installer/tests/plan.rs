@@ -115,6 +115,7 @@ fn try_plan(
         path: "/dev/vda".to_owned(),
         serial: "S1".to_owned(),
         by_id: None,
+        sequence: None,
         model: String::new(),
         size_bytes,
         sector_bytes,

@@ -117,13 +117,13 @@ impl Run<'_> {
         state.unmount()?;
         let esp = self.esp()?;
         esp.put_bytes(text.as_bytes(), RECORD_TEMPORARY)?;
-        esp.rename(RECORD_TEMPORARY, RECORD_ESP_PATH)?;
-        if esp.read(RECORD_ESP_PATH)? == text.as_bytes() {
-            Ok(())
-        } else {
+        // On the disk and whole before it gets its name: mtools does not tell of a full volume.
+        esp.flush()?;
+        if esp.read(RECORD_TEMPORARY)? != text.as_bytes() {
             let node = self.node(PartitionRole::Esp)?.display().to_string();
-            Err(StepError::read_back(format!("{node} does not give back {RECORD_ESP_PATH}")))
+            return Err(StepError::read_back(format!("{node} does not give back the install record")));
         }
+        esp.rename(RECORD_TEMPORARY, RECORD_ESP_PATH)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Preflight: everything that can be known to fail is found before the first write.
 
 use super::{Run, StepError};
-use crate::disks::ensure_unchanged;
+use crate::disks::{ensure_same_disk, ensure_unchanged};
 use crate::exit::ExitCode;
 use crate::medium::FileLook;
 use crate::medium::sources::{efi_programs, found_length, medium_digest};
@@ -19,9 +19,19 @@ use sysio::block::BlockDevice;
 use sysio::files::{FileError, hash_file};
 
 impl Run<'_> {
-    /// The disk must still have the size and sectors of the plan and be nobody else's.
+    /// The disk must still be that of the plan and be nobody else's. From here on it is kept open: as long as it is, the kernel
+    /// gives its name to no other disk.
     pub(super) fn check_disk(&mut self) -> Result<(), StepError> {
-        open_unchanged(&self.plan().disk).map(drop)
+        let disk = self.plan().disk.clone();
+        self.hold(&disk).map(drop)
+    }
+
+    /// Claims a disk of the plan for a moment, and holds its name to the end.
+    pub(super) fn hold(&mut self, disk: &PlannedDisk) -> Result<BlockDevice, StepError> {
+        let path = Path::new(&disk.path);
+        // First, so that what is checked then is what is held.
+        self.held.push(BlockDevice::open_read_only(path).map_err(busy)?);
+        open_unchanged(disk)
     }
 
     /// Every unit that is enabled must be in the image or among the rendered files.
@@ -103,9 +113,10 @@ pub(super) fn unreadable(error: FileError) -> StepError {
     StepError::new("E_MEDIUM_IO", ExitCode::Download, error)
 }
 
-/// Claims a disk that still has the size and sectors of the plan.
+/// Claims a disk that is still the one of the plan, with its size and sectors.
 pub(super) fn open_unchanged(disk: &PlannedDisk) -> Result<BlockDevice, StepError> {
     let device = BlockDevice::open_exclusive(Path::new(&disk.path)).map_err(busy)?;
+    ensure_same_disk(&disk.path, disk.sequence, device.sequence()).map_err(in_step)?;
     let now = (device.size_bytes(), device.logical_sector_bytes());
     ensure_unchanged(&disk.path, (disk.size_bytes, disk.sector_bytes), now).map_err(in_step)?;
     Ok(device)

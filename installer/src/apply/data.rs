@@ -1,13 +1,13 @@
 //! Steps on the data disks. A new one carries the unfinished mark from its first write until it is whole; one that is kept is proven to be
 //! what its mark says before anything on any disk is written.
 
-use super::check::open_unchanged;
+use super::disk::write_first_mark;
 use super::partitions::{PartitionNodes, Quiet, find_partitions, not_shown, wait_partitions};
 use super::{Run, StepError};
 use crate::exit::ExitCode;
 use crate::plan::data::{DATA_MARK_OFFSET, DataMark, PlannedDataDisk};
 use crate::plan::layout::{ByteRange, MARK_LENGTH, MARK_OFFSET, PartitionRole};
-use crate::plan::mark::{parse_mark, render_mark};
+use crate::plan::mark::{parse_mark, render_mark_of_data};
 use crate::plan::place::on_state;
 use crate::verify::table_is;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ impl Run<'_> {
     /// As for the system disk; a kept one must have the table, the mark and the file system that were made for this place.
     pub(super) fn check_data_disk(&mut self, mount: &str) -> Result<(), StepError> {
         let data = self.data(mount)?.clone();
-        let device = open_unchanged(&data.disk)?;
+        let device = self.hold(&data.disk)?;
         self.ensure_free_mount_point(mount)?;
         if !data.keep {
             return Ok(());
@@ -93,13 +93,8 @@ impl Run<'_> {
     /// The first write to this disk.
     pub(super) fn write_data_mark(&mut self, mount: &str, at: ByteRange) -> Result<(), StepError> {
         let data = self.data(mount)?;
-        let device = BlockDevice::open_exclusive(Path::new(&data.disk.path))?;
-        device.write_at(at.offset_bytes, &render_mark(data.mark.install))?;
-        device.drop_cache(at.offset_bytes, at.length_bytes)?;
-        match read_marks(&device)? {
-            (Some(install), _) if install == data.mark.install => Ok(()),
-            _ => Err(StepError::read_back(format!("{} does not keep the unfinished mark", data.disk.path))),
-        }
+        let disk = Path::new(&data.disk.path);
+        write_first_mark(disk, &data.layout, at, &render_mark_of_data(data.mark.install, mount))
     }
 
     pub(super) fn erase_data(&mut self, mount: &str, ranges: &[ByteRange]) -> Result<(), StepError> {
@@ -124,7 +119,7 @@ impl Run<'_> {
     pub(super) fn make_data_fs(&mut self, mount: &str, uuid: Uuid) -> Result<(), StepError> {
         let node = self.data_node(mount, PartitionRole::Data)?;
         Cmd::new("mkfs.ext4")
-            .args(["-q", "-F", "-m", "1", "-L", FS_LABEL, "-U", &uuid.to_string()])
+            .args(["-q", "-F", "-m", "1", "-e", "remount-ro", "-L", FS_LABEL, "-U", &uuid.to_string()])
             .arg(&node)
             .time_limit(FS_LIMIT)
             .run()?;

@@ -48,8 +48,48 @@ pub(super) fn erase_ranges(disk: &Path, ranges: &[ByteRange]) -> Result<(), Step
     let device = BlockDevice::open_exclusive(disk)?;
     for range in ranges {
         device.write_zeros(range.offset_bytes, range.length_bytes)?;
+        // In this order on the disk as well: boot code and tables are gone before what they lead to.
+        device.flush()?;
     }
     Ok(device.drop_cache(0, device.size_bytes())?)
+}
+
+/// The first write to a disk: its unfinished mark, read back. Over the mark of an earlier attempt only when the tables that attempt
+/// has left are gone: they are known as its own by its id, and beside another mark they would be somebody's data.
+pub(super) fn write_first_mark(
+    disk: &Path,
+    layout: &Layout,
+    at: ByteRange,
+    mark: &[u8],
+) -> Result<(), StepError> {
+    let mut device = BlockDevice::open_exclusive(disk)?;
+    let mut block = vec![0; usize::try_from(at.length_bytes).unwrap_or_default()];
+    device.read_at(at.offset_bytes, &mut block)?;
+    if parse_mark(&block).is_some_and(|earlier| parse_mark(mark) != Some(earlier)) {
+        for range in layout.table_ranges() {
+            device.write_zeros(range.offset_bytes, range.length_bytes)?;
+        }
+        device.flush()?;
+        drop(device);
+        forget_partitions(disk);
+        device = BlockDevice::open_exclusive(disk)?;
+    }
+    device.write_at(at.offset_bytes, mark)?;
+    device.drop_cache(at.offset_bytes, at.length_bytes)?;
+    device.read_at(at.offset_bytes, &mut block)?;
+    if block == mark {
+        return Ok(());
+    }
+    Err(StepError::read_back(format!("{} does not keep the unfinished mark", disk.display())))
+}
+
+/// Makes the kernel forget the partitions of a table that is gone: who looks before the next table is there must not find them.
+fn forget_partitions(disk: &Path) {
+    match Cmd::new("partx").arg("--delete").arg(disk).run_any_status() {
+        // Also when there was none.
+        Ok(_) => {}
+        Err(error) => tracing::debug!(%error, "the partitions of the earlier table stay"),
+    }
 }
 
 /// sfdisk takes the disk exclusively and the lock that udev honours.
@@ -65,17 +105,9 @@ pub(super) fn write_table_to(disk: &Path, layout: &Layout) -> Result<(), StepErr
 impl Run<'_> {
     /// The first write. From here on the disk is touched.
     pub(super) fn write_mark(&mut self, install: Uuid, at: ByteRange) -> Result<(), StepError> {
-        let device = BlockDevice::open_exclusive(self.disk_path())?;
+        drop(BlockDevice::open_exclusive(self.disk_path())?);
         self.touched = true;
-        device.write_at(at.offset_bytes, &render_mark(install))?;
-        device.drop_cache(at.offset_bytes, at.length_bytes)?;
-        let mut block = vec![0; usize::try_from(at.length_bytes).unwrap_or_default()];
-        device.read_at(at.offset_bytes, &mut block)?;
-        if parse_mark(&block) == Some(install) {
-            Ok(())
-        } else {
-            Err(StepError::read_back(format!("{} does not keep the unfinished mark", self.plan().disk.path)))
-        }
+        write_first_mark(self.disk_path(), &self.plan().layout, at, &render_mark(install))
     }
 
     pub(super) fn erase(&mut self, ranges: &[ByteRange]) -> Result<(), StepError> {
@@ -111,7 +143,7 @@ impl Run<'_> {
     pub(super) fn make_state(&mut self, uuid: Uuid) -> Result<(), StepError> {
         let node = self.node(PartitionRole::State)?;
         Cmd::new("mkfs.ext4")
-            .args(["-q", "-F", "-m", "1", "-L", STATE_LABEL, "-U", &uuid.to_string()])
+            .args(["-q", "-F", "-m", "1", "-e", "remount-ro", "-L", STATE_LABEL, "-U", &uuid.to_string()])
             .arg(node)
             .time_limit(MKFS_LIMIT)
             .run()?;

@@ -28,7 +28,7 @@ use esp::Esp;
 use partitions::PartitionNodes;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use sysio::block::DiskLock;
+use sysio::block::{BlockDevice, DiskLock};
 use sysio::files::Digested;
 use sysio::mounts::MountGuard;
 
@@ -66,6 +66,8 @@ pub(crate) struct Run<'a> {
     pub(crate) touched: bool,
     pub(crate) nodes: PartitionNodes,
     pub(crate) lock: Option<DiskLock>,
+    /// The disks of the plan, open to the end: nobody else gets their names.
+    pub(crate) held: Vec<BlockDevice>,
     /// By mount point. Before the state, so that they go away first.
     pub(crate) data_disks: BTreeMap<String, OpenDataDisk>,
     pub(crate) state: Option<MountGuard>,
@@ -122,6 +124,7 @@ fn carry_out(
         resume,
         nodes: BTreeMap::new(),
         lock: None,
+        held: Vec::new(),
         data_disks: BTreeMap::new(),
         state: None,
         esp_files: BTreeMap::new(),

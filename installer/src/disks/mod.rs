@@ -18,6 +18,6 @@ mod wishes;
 
 pub use choose::{DiskOverrides, TargetDisk, choose_disk};
 pub use data::{DataTarget, NodeDisks, choose_data_disks, choose_disks, judge_data_disk};
-pub use held::ensure_unchanged;
+pub use held::{ensure_same_disk, ensure_unchanged};
 pub use refusal::DiskRefusal;
 pub use verdict::{DiskVerdict, Obstacle, judge_disks, render_verdicts};

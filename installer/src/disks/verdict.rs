@@ -179,7 +179,8 @@ fn find_hardware_obstacle(disk: &Disk, inventory: &Inventory, wishes: &Wishes) -
 /// What somebody has to give up first.
 fn find_data(disk: &Disk, inventory: &Inventory, wishes: &Wishes) -> Option<Obstacle> {
     let is_free = disk.install_record.is_none() && (disk.empty || disk.unfinished_install.is_some());
-    if is_free || wishes.keeps(disk) || wishes.gives_up(disk, inventory) {
+    if is_free || is_of_unfinished(disk, inventory) || wishes.keeps(disk) || wishes.gives_up(disk, inventory)
+    {
         return None;
     }
     let found = render_contents(disk);
@@ -187,6 +188,12 @@ fn find_data(disk: &Disk, inventory: &Inventory, wishes: &Wishes) -> Option<Obst
         Some(wipe) => Obstacle::WipeMismatch { found, wipe: wipe.to_owned() },
         None => Obstacle::HasData { found, consent: consent_name(disk, inventory) },
     })
+}
+
+/// A data disk that an install has made whose system disk is still unfinished: no system has ever run with it.
+fn is_of_unfinished(disk: &Disk, inventory: &Inventory) -> bool {
+    let maker = disk.data_mark.as_ref().map(|mark| mark.install);
+    maker.is_some() && inventory.disks.iter().any(|other| other.unfinished_install == maker)
 }
 
 /// Warnings are for a disk that may be taken; the others have their reason.

@@ -3,13 +3,19 @@
 use crate::apply::partitions::partition_name;
 use crate::disks::{DataTarget, NodeDisks};
 use crate::exit::ExitCode;
+use crate::inventory::sanitise;
 use crate::refusal::Refusal;
 use profiles::secret::Secret;
 use std::time::Duration;
-use sysio::command::Cmd;
+use sysio::command::{Cmd, Output};
 
 /// Where k3s keeps the token that its datastore is encrypted with.
 const TOKEN_FILE: &str = "/var/lib/rancher/k3s/server/token";
+/// Its name, and that of the folder with the datastore beside it.
+const TOKEN_NAME: &str = "/token";
+const DATASTORE_NAME: &str = "/db";
+/// What `debugfs` says of a path that is not there.
+const NOT_FOUND: &str = "File not found by ext2_lookup";
 /// Number of the partition with the file system of a data disk.
 const DATA_NUMBER: u32 = 2;
 /// Reading one small file.
@@ -18,7 +24,8 @@ const READ_LIMIT: Duration = Duration::from_secs(30);
 /// The server token that a kept datastore was made with: with another one k3s could not open it. None where no datastore is kept.
 ///
 /// # Errors
-/// The file system cannot be read.
+/// `E_DATA_DISK_DAMAGED`: the file system cannot be read, or it holds a datastore without a token. Never a new token for an old
+/// datastore.
 pub(super) fn read_kept_token(disks: &NodeDisks) -> Result<Option<Secret>, Refusal> {
     let below = |data: &DataTarget| {
         TOKEN_FILE.strip_prefix(data.mount()).filter(|rest| rest.starts_with('/')).map(str::to_owned)
@@ -30,12 +37,51 @@ pub(super) fn read_kept_token(disks: &NodeDisks) -> Result<Option<Secret>, Refus
         return Ok(None);
     }
     let partition = partition_name(data.target().path(), DATA_NUMBER);
-    let cmd = Cmd::new("debugfs").args(["-R", &format!("cat {path}"), &partition]).time_limit(READ_LIMIT);
-    let output = cmd.run_any_status().map_err(|error| {
-        let text = format!("reading the token on {partition}: {:#}", anyhow::Error::new(error));
-        Refusal::new("E_DATA_DISK_DAMAGED", ExitCode::Environment, text)
-    })?;
-    Ok(parse_token(&output.text()))
+    match read_file(&partition, &path)? {
+        Some(text) => {
+            parse_token(&text).map(Some).ok_or_else(|| damaged(&partition, "its token file holds no token"))
+        }
+        None if has_folder(&partition, &path.replace(TOKEN_NAME, DATASTORE_NAME))? => {
+            Err(damaged(&partition, "it holds a datastore, and the token that opens it is gone"))
+        }
+        None => Ok(None),
+    }
+}
+
+fn damaged(partition: &str, why: &str) -> Refusal {
+    Refusal::new("E_DATA_DISK_DAMAGED", ExitCode::Environment, format!("{partition}: {why}"))
+}
+
+/// Contents of a file; `None` when there is none. `debugfs` ends with 0 whatever it met: what it says decides.
+fn read_file(partition: &str, path: &str) -> Result<Option<String>, Refusal> {
+    let output = ask(partition, &format!("cat {path}"))?;
+    if !output.stdout.is_empty() {
+        return Ok(Some(output.text()));
+    }
+    ensure_absent(partition, &output, path).map(|()| None)
+}
+
+fn has_folder(partition: &str, path: &str) -> Result<bool, Refusal> {
+    let output = ask(partition, &format!("stat {path}"))?;
+    if !output.stdout.is_empty() {
+        return Ok(true);
+    }
+    ensure_absent(partition, &output, path).map(|()| false)
+}
+
+fn ensure_absent(partition: &str, output: &Output, path: &str) -> Result<(), Refusal> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains(NOT_FOUND) {
+        return Ok(());
+    }
+    // Its first line is its version.
+    let why = said.lines().skip(1).collect::<Vec<_>>().join("; ");
+    Err(damaged(partition, &format!("{path} cannot be read: {}", sanitise(&why))))
+}
+
+fn ask(partition: &str, request: &str) -> Result<Output, Refusal> {
+    let cmd = Cmd::new("debugfs").args(["-R", request, partition]).time_limit(READ_LIMIT);
+    cmd.run_any_status().map_err(|error| damaged(partition, &format!("{:#}", anyhow::Error::new(error))))
 }
 
 /// The password of a token, with or without the hash of the CA before it.
@@ -48,7 +94,44 @@ fn parse_token(text: &str) -> Option<Secret> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_token;
+    use super::{has_folder, parse_token, read_file};
+    use std::path::Path;
+    use sysio::command::Cmd;
+
+    /// An ext4 in a file, made from a folder.
+    fn file_system(folder: &Path, files: &[(&str, &str)]) -> String {
+        let tree = folder.join("tree");
+        for (name, text) in files {
+            let path = tree.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        std::fs::create_dir_all(&tree).unwrap();
+        let image = folder.join("image");
+        std::fs::File::create(&image).unwrap().set_len(8 << 20).unwrap();
+        Cmd::new("mkfs.ext4").args(["-q", "-F", "-d"]).arg(&tree).arg(&image).run().unwrap();
+        image.display().to_string()
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_told_from_one_that_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = file_system(folder.path(), &[("k3s/server/token", "abc"), ("k3s/server/db/x", "")]);
+        assert_eq!(read_file(&image, "/k3s/server/token").unwrap().as_deref(), Some("abc"));
+        assert_eq!(read_file(&image, "/k3s/server/none").unwrap(), None);
+        assert!(has_folder(&image, "/k3s/server/db").unwrap());
+        assert!(!has_folder(&image, "/k3s/agent").unwrap());
+        let garbage = folder.path().join("garbage");
+        std::fs::write(&garbage, vec![7u8; 1 << 20]).unwrap();
+        for place in [garbage.display().to_string(), "/dev/nonexistent".to_owned()] {
+            let refusal = read_file(&place, "/k3s/server/token").unwrap_err();
+            assert_eq!(refusal.code, "E_DATA_DISK_DAMAGED", "{refusal}");
+            assert!(
+                refusal.message.starts_with(&format!("{place}: /k3s/server/token cannot be read: ")),
+                "{refusal}"
+            );
+        }
+    }
 
     #[test]
     fn takes_the_password_of_either_form() {

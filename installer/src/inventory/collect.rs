@@ -123,6 +123,7 @@ fn collect_disk(sys: &SysRoot, device: &Device, loops: &BTreeMap<String, String>
     let mut disk = device.to_disk();
     let record = sys.read_raw(format!("/run/udev/data/b{}", device.number)).unwrap_or_default();
     let udev = parse_udev(&record);
+    disk.sequence = sys.read(format!("/sys/block/{}/diskseq", device.kname)).and_then(|n| n.parse().ok());
     disk.by_id = udev.by_id;
     disk.by_path = udev.by_path;
     disk.serial = disk.serial.take().or(udev.serial);

@@ -2,11 +2,12 @@
 
 use super::UNREADABLE;
 use super::blkid::{AMBIVALENT, NOTHING_FOUND, parse_blkid};
+use super::leftover::{Surroundings, find_unfinished};
 use super::lsblk::Device;
 use super::model::{Disk, InstallSummary, Signature};
 use super::show::sanitise;
 use super::sniff::sniff_signatures;
-use super::tables::{Ends, inspect_tables};
+use super::tables::{Ends, TableIdentity, identify_tables, inspect_tables};
 use super::wipefs::parse_wipefs;
 use crate::plan::data::{DATA_MARK_OFFSET, DataMark};
 use crate::plan::layout::{MARK_LENGTH, MARK_OFFSET};
@@ -75,7 +76,8 @@ pub(super) fn look_at(device: &Device, disk: &mut Disk) {
 /// Ends, mark and install record.
 fn look_at_bytes(device: &Device, disk: &mut Disk) -> Result<(), FileError> {
     let block = BlockDevice::open_read_only(Path::new(&device.path))?;
-    for kind in read_ends(&block)? {
+    let (kinds, tables) = read_ends(&block)?;
+    for kind in kinds {
         let signature = Signature { kind, label: None, place: device.path.clone() };
         if !disk.contents.iter().any(|known| known.kind == signature.kind && known.place == signature.place) {
             disk.contents.push(signature);
@@ -83,17 +85,22 @@ fn look_at_bytes(device: &Device, disk: &mut Disk) -> Result<(), FileError> {
     }
     let has_partitions = device.partitions().next().is_some();
     disk.empty = !has_partitions && disk.contents.is_empty() && is_blank(&block)?;
-    let marked = if block.size_bytes() >= MARK_OFFSET + MARK_LENGTH {
-        let mut mark = vec![0; usize::try_from(MARK_LENGTH).unwrap_or(4096)];
+    let mut mark = vec![0; usize::try_from(MARK_LENGTH).unwrap_or(4096)];
+    if block.size_bytes() >= MARK_OFFSET + MARK_LENGTH {
         block.read_at(MARK_OFFSET, &mut mark)?;
-        parse_mark(&mark)
-    } else {
-        None
-    };
+    }
+    let marked = parse_mark(&mark);
     disk.data_mark = read_data_mark(&block, marked)?;
     match read_record(device) {
         Ok(record) => {
-            disk.unfinished_install = if record.is_none() { marked } else { None };
+            let labels: Vec<_> = device.partitions().map(|part| part.partlabel.clone()).collect();
+            let around = Surroundings {
+                disk: &device.path,
+                tables: &tables,
+                partition_labels: &labels,
+                contents: &disk.contents,
+            };
+            disk.unfinished_install = find_unfinished(&mark, &around).filter(|_| record.is_none());
             disk.empty &= marked.is_none();
             disk.install_record = record;
         }
@@ -125,7 +132,7 @@ fn read_data_mark(block: &BlockDevice, unfinished: Option<Uuid>) -> Result<Optio
 }
 
 /// What the ends of the disk look like, and what is odd about the partition tables in them.
-fn read_ends(block: &BlockDevice) -> Result<Vec<String>, FileError> {
+fn read_ends(block: &BlockDevice) -> Result<(Vec<String>, TableIdentity), FileError> {
     let length = block.size_bytes().min(TABLE_BYTES);
     let mut head = vec![0; usize::try_from(length).unwrap_or_default()];
     let mut tail = head.clone();
@@ -133,8 +140,9 @@ fn read_ends(block: &BlockDevice) -> Result<Vec<String>, FileError> {
     block.read_at(block.size_bytes() - length, &mut tail)?;
     let (disk_bytes, sector_bytes) = (block.size_bytes(), block.logical_sector_bytes());
     let mut found: Vec<String> = sniff_signatures(&head).into_iter().map(str::to_owned).collect();
-    found.extend(inspect_tables(&Ends { head: &head, tail: &tail, disk_bytes, sector_bytes }));
-    Ok(found)
+    let ends = Ends { head: &head, tail: &tail, disk_bytes, sector_bytes };
+    found.extend(inspect_tables(&ends));
+    Ok((found, identify_tables(&ends)))
 }
 
 /// Nothing but zeros at both ends and wherever a sample is taken.

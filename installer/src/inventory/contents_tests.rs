@@ -2,6 +2,7 @@
 use super::look_at;
 use crate::inventory::Disk;
 use crate::inventory::lsblk::Device;
+use crate::plan::ids::InstallIds;
 use crate::plan::layout::MARK_OFFSET;
 use crate::plan::mark::render_mark;
 use std::io::{Seek, SeekFrom, Write};
@@ -39,6 +40,14 @@ impl Image {
         let mut file = std::fs::OpenOptions::new().write(true).open(self.path()).unwrap();
         file.seek(SeekFrom::Start(offset)).unwrap();
         file.write_all(bytes).unwrap();
+    }
+
+    /// As much of a partition table as says whose it is.
+    fn write_table(&self, guid: Uuid) {
+        let mut header = b"EFI PART".to_vec();
+        header.resize(56, 0);
+        header.extend(guid.to_bytes_le());
+        self.write(512, &header);
     }
 
     /// A FAT at the place of the ESP, with this install record.
@@ -123,6 +132,7 @@ fn a_mark_without_a_record_is_an_unfinished_install() {
         let mut image = Image::new();
         if with_esp {
             image.write_esp(None);
+            image.write_table(InstallIds::from_install(id).disk);
         }
         image.write(MARK_OFFSET, &render_mark(id));
         let disk = image.look(with_esp);
@@ -130,10 +140,36 @@ fn a_mark_without_a_record_is_an_unfinished_install() {
     }
 }
 
+/// Partitioners leave the place of the mark alone.
+#[test]
+fn a_mark_does_not_free_what_another_system_has_put_on_the_disk() {
+    let id = Uuid::from_u128(5);
+    let marked = || {
+        let image = Image::new();
+        image.write(MARK_OFFSET, &render_mark(id));
+        image
+    };
+    let mut other = marked();
+    other.write_table(Uuid::from_u128(6));
+    other.write_esp(None);
+    let mut without_table = marked();
+    without_table.write_esp(None);
+    for image in [&mut other, &mut without_table] {
+        let disk = image.look(true);
+        assert_eq!((disk.unfinished_install, disk.install_record, disk.empty), (None, None, false));
+    }
+    let mut whole = Image::new();
+    Cmd::new("mkfs.ext4").args(["-q", "-F"]).arg(whole.path()).run().unwrap();
+    whole.write(MARK_OFFSET, &render_mark(id));
+    let disk = whole.look(false);
+    assert_eq!((kinds(&disk), disk.unfinished_install, disk.empty), (vec!["ext4"], None, false));
+}
+
 #[test]
 fn an_esp_that_never_got_its_file_system_is_unfinished_too() {
     let mut image = Image::new();
     image.write(MARK_OFFSET, &render_mark(Uuid::from_u128(5)));
+    image.write_table(InstallIds::from_install(Uuid::from_u128(5)).disk);
     assert!(image.look(true).unfinished_install.is_some());
 }
 

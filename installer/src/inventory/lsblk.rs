@@ -175,6 +175,7 @@ impl Device {
     pub(super) fn to_disk(&self) -> Disk {
         Disk {
             path: self.path.clone(),
+            sequence: None,
             by_id: Vec::new(),
             by_path: None,
             size_bytes: self.size,

@@ -6,6 +6,7 @@ mod blkid;
 mod collect;
 mod contents;
 mod firmware;
+mod leftover;
 mod lldp;
 mod lldp_frames;
 mod lsblk;
@@ -21,6 +22,7 @@ mod wipefs;
 
 pub use blkid::parse_blkid;
 pub use collect::{CollectError, collect, read_inventory};
+pub use leftover::{Surroundings, find_unfinished};
 pub use lldp::parse_neighbours;
 pub use lldp_frames::parse_lldp_frames;
 pub use lsblk::{LSBLK_COLUMNS, Volume, parse_disks, parse_volumes};
@@ -32,7 +34,7 @@ pub(crate) use show::render_contents;
 pub use show::{escape_json, render_inventory, render_size, sanitise};
 pub use smart::parse_smart;
 pub use sniff::sniff_signatures;
-pub use tables::{Ends, inspect_tables};
+pub use tables::{Ends, TableIdentity, identify_tables, inspect_tables};
 pub use udev::{UdevRecord, parse_udev};
 pub use wipefs::parse_wipefs;
 

@@ -138,6 +138,10 @@ pub struct Dmi {
 pub struct Disk {
     /// Device, such as `/dev/vda`. Changes from boot to boot; never an identity.
     pub path: String,
+    /// The kernel's number for this very appearance of a disk (`diskseq`): never given twice in one boot, whatever the path. `None` in a
+    /// saved inventory of another time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
     /// Names below `/dev/disk/by-id`, sorted.
     pub by_id: Vec<String>,
     /// Name below `/dev/disk/by-path`.

@@ -4,6 +4,7 @@
 //! Whatever is found here makes the disk one with data; the names are for the operator.
 
 use std::collections::BTreeSet;
+use uuid::Uuid;
 
 /// First bytes of both GPT headers.
 const GPT_SIGNATURE: &[u8; 8] = b"EFI PART";
@@ -17,6 +18,10 @@ const ENTRY_BYTES_MAX: u64 = 4096;
 const ENTRY_BYTES_MIN: u64 = 128;
 /// Bytes of a header that mean something.
 const HEADER_BYTES: usize = 92;
+/// Where a header has the GUID of the disk.
+const GUID_AT: usize = 56;
+/// Sizes of sectors that a table may have been made for.
+const SECTOR_SIZES: [u64; 2] = [512, 4096];
 
 /// Both ends of a disk.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +89,29 @@ pub fn inspect_tables(ends: &Ends<'_>) -> Vec<String> {
         inspect_entries(ends, &header, &mut add);
     }
     odd.into_iter().collect()
+}
+
+/// Who made the tables of a disk, as far as they say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableIdentity {
+    /// GUIDs of all GPT headers, whole or damaged, whatever the size of sectors they were made for.
+    pub guids: BTreeSet<Uuid>,
+    /// An MBR has partitions besides the protective one.
+    pub has_mbr_partitions: bool,
+}
+
+/// Reads the identities. Damage does not matter: what was cut while it was written still says whose it is.
+pub fn identify_tables(ends: &Ends<'_>) -> TableIdentity {
+    let places = SECTOR_SIZES.iter().flat_map(|sector| [*sector, ends.disk_bytes.saturating_sub(*sector)]);
+    let guid = |offset: u64| {
+        let header = bytes_at(ends, offset, HEADER_BYTES as u64)?;
+        let bytes = header.get(GUID_AT..GUID_AT + 16).filter(|_| header.starts_with(GPT_SIGNATURE))?;
+        Some(Uuid::from_bytes_le(bytes.try_into().ok()?))
+    };
+    TableIdentity {
+        guids: places.filter_map(guid).collect(),
+        has_mbr_partitions: mbr_types(ends.head).iter().any(|kind| ![0, TYPE_PROTECTIVE].contains(kind)),
+    }
 }
 
 /// The partition types of an MBR, if there is one.

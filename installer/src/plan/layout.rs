@@ -195,14 +195,22 @@ impl Layout {
         self.partitions.iter().find(|p| p.role == role)
     }
 
+    /// The places of boot code and both partition tables.
+    pub fn table_ranges(&self) -> [ByteRange; 2] {
+        let tail = (self.disk_bytes - MIB) / MIB * MIB;
+        [
+            ByteRange { offset_bytes: 0, length_bytes: MIB },
+            ByteRange { offset_bytes: tail, length_bytes: self.disk_bytes - tail },
+        ]
+    }
+
     /// What is wiped before the new table is written, so that a cut of power between the two leaves nothing of an
     /// earlier system that firmware or an installer could take for whole: boot code and both tables first, then the
     /// head of every new partition. The unfinished mark is spared.
     pub fn erase_ranges(&self) -> Vec<ByteRange> {
         let range = |offset_bytes, length_bytes| ByteRange { offset_bytes, length_bytes };
-        let tail = (self.disk_bytes - MIB) / MIB * MIB;
-        let mut ranges =
-            vec![range(0, MIB), range(tail, self.disk_bytes - tail), range(MIB, MARK_OFFSET - MIB)];
+        let mut ranges = self.table_ranges().to_vec();
+        ranges.push(range(MIB, MARK_OFFSET - MIB));
         ranges.extend(self.partitions.iter().skip(1).map(|p| range(p.offset_bytes, MIB)));
         ranges
     }

@@ -20,6 +20,7 @@ impl From<&TargetDisk> for PlannedDisk {
             path: disk.path.clone(),
             serial: target.serial().to_owned(),
             by_id: disk.by_id.first().cloned(),
+            sequence: disk.sequence,
             model: disk.model.clone().unwrap_or_default(),
             size_bytes: disk.size_bytes,
             sector_bytes: disk.logical_sector_bytes,

@@ -95,6 +95,9 @@ pub struct PlannedDisk {
     pub serial: String,
     /// Stable name below `/dev/disk/by-id`.
     pub by_id: Option<String>,
+    /// The kernel's number for this appearance of the disk; what is written to must have it. `None` where nobody looked at a kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
     /// Model.
     pub model: String,
     /// Size in bytes.

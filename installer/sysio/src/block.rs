@@ -80,6 +80,13 @@ impl BlockDevice {
         self.logical_sector_bytes
     }
 
+    /// The kernel's number for this appearance of the disk (`diskseq`, Linux 5.15): it is never given twice in one boot. `None` for
+    /// a disk image in a file, and for a partition.
+    pub fn sequence(&self) -> Option<u64> {
+        let folder = sysfs_folder(&self.file)?;
+        std::fs::read_to_string(folder.join("diskseq")).ok()?.trim().parse().ok()
+    }
+
     /// Fills the buffer from this offset.
     ///
     /// # Errors
@@ -238,16 +245,21 @@ pub fn settle() -> Result<(), CommandError> {
 
 /// A partition is a folder with a `partition` file inside its disk's folder; the queue belongs to the disk.
 fn read_logical_sector(file: &File) -> Option<u64> {
+    let folder = sysfs_folder(file)?;
+    ["queue/logical_block_size", "../queue/logical_block_size"]
+        .iter()
+        .find_map(|name| std::fs::read_to_string(folder.join(name)).ok())
+        .and_then(|text| text.trim().parse().ok())
+}
+
+/// What sysfs says of an open block device; `None` for anything else.
+fn sysfs_folder(file: &File) -> Option<PathBuf> {
     let metadata = file.metadata().ok()?;
     if !metadata.file_type().is_block_device() {
         return None;
     }
     let (major, minor) = (nix::sys::stat::major(metadata.rdev()), nix::sys::stat::minor(metadata.rdev()));
-    let folder = format!("/sys/dev/block/{major}:{minor}");
-    ["queue/logical_block_size", "../queue/logical_block_size"]
-        .iter()
-        .find_map(|name| std::fs::read_to_string(Path::new(&folder).join(name)).ok())
-        .and_then(|text| text.trim().parse().ok())
+    Some(PathBuf::from(format!("/sys/dev/block/{major}:{minor}")))
 }
 
 struct RangeReader<'a> {

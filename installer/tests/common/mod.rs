@@ -12,6 +12,9 @@ pub mod disk;
 use installer::apply::esp::Esp;
 use installer::apply::{Reporter, StepError};
 use installer::exit::ExitCode;
+use installer::inventory::{
+    Ends, Signature, Surroundings, find_unfinished, identify_tables, inspect_tables, parse_blkid,
+};
 use installer::medium::{Sources, unit_file_name};
 use installer::plan::data::{DATA_MARK_OFFSET, DataChoice, DataMark};
 use installer::plan::ids::InstallIds;
@@ -202,6 +205,7 @@ impl Fixture {
             path: self.device.display().to_string(),
             serial: "TEST0001".to_owned(),
             by_id: None,
+            sequence: None,
             model: "loop".to_owned(),
             size_bytes: DISK_BYTES,
             sector_bytes: self.sector_bytes,
@@ -241,6 +245,7 @@ impl Fixture {
                     path: device.display().to_string(),
                     serial: format!("DATA000{number}"),
                     by_id: None,
+                    sequence: None,
                     model: "loop".to_owned(),
                     size_bytes: DATA_BYTES,
                     sector_bytes: self.sector_bytes,
@@ -259,6 +264,36 @@ impl Fixture {
 
     pub fn mark(&self) -> Option<Uuid> {
         parse_mark(&self.mark_block())
+    }
+
+    /// The install that the disk is known to be left by, as an inventory would see it now.
+    pub fn unfinished(&self) -> Option<Uuid> {
+        let block = BlockDevice::open_read_only(&self.device).unwrap();
+        let end = |offset: u64| {
+            let mut bytes = vec![0; 1 << 20];
+            block.read_at(offset, &mut bytes).unwrap();
+            bytes
+        };
+        let (head, tail) = (end(0), end(block.size_bytes() - (1 << 20)));
+        let sector_bytes = block.logical_sector_bytes();
+        let ends = Ends { head: &head, tail: &tail, disk_bytes: block.size_bytes(), sector_bytes };
+        let disk = self.device.display().to_string();
+        let named = |kind: String| Signature { kind, label: None, place: disk.clone() };
+        let mut contents: Vec<Signature> = inspect_tables(&ends).into_iter().map(named).collect();
+        let mut labels = Vec::new();
+        for place in Cmd::new("lsblk").args(["-nlpo", "NAME", &disk]).run().unwrap().text().lines() {
+            let probed = Cmd::new("blkid").args(["--probe", "--output", "export", place]).run_any_status();
+            let probed = probed.unwrap().text();
+            contents.extend(parse_blkid(&probed, place));
+            if place != disk {
+                let label = probed.lines().find_map(|line| line.strip_prefix("PART_ENTRY_NAME="));
+                labels.push(label.map(str::to_owned));
+            }
+        }
+        let tables = identify_tables(&ends);
+        let around =
+            Surroundings { disk: &disk, tables: &tables, partition_labels: &labels, contents: &contents };
+        find_unfinished(&self.mark_block(), &around)
     }
 
     /// Not one block of the sparse image was ever written.

@@ -86,7 +86,10 @@ proptest! {
             });
             prop_assert_eq!(data.kept().is_some(), own && entry.keep);
             let given_up = entry.disk.wipe.is_some() && entry.disk.wipe == disk.serial;
-            prop_assert!(disk.empty || disk.unfinished_install.is_some() || given_up || data.kept().is_some());
+            let maker = disk.data_mark.as_ref().map(|mark| mark.install);
+            let of_unfinished = maker.is_some() && inventory.disks.iter().any(|d| d.unfinished_install == maker);
+            let is_free = disk.empty || disk.unfinished_install.is_some() || of_unfinished;
+            prop_assert!(is_free || given_up || data.kept().is_some());
         }
 
         let nic = Nic { name: "eth0".to_owned(), mac: node.interfaces[0].mac.unwrap(), carrier: None };
