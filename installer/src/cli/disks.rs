@@ -73,7 +73,7 @@ struct RefusalSummary<'a> {
 pub fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     let inventory = read_or_collect(args.inventory.as_deref())?;
     let rules = read_rules(args, &inventory)?;
-    let overrides = DiskOverrides { serial: args.disk.clone(), wipe: args.wipe.clone() };
+    let overrides = DiskOverrides { serial: args.disk.clone(), wipe: args.wipe.clone(), reinstall: None };
     let verdicts = judge_disks(&inventory, &rules.selector, &rules.requirements, &overrides);
     let chosen = choose_disk(&inventory, &rules.selector, &rules.requirements, &overrides);
     let data = chosen.as_ref().ok().zip(rules.node.as_ref()).filter(|(_, node)| !node.data_disks.is_empty());

@@ -69,7 +69,7 @@ pub fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     let identified = identify_node(&cluster.identities(), &inventory, args.node.as_deref())?;
     let node = cluster.resolve(&identified.hostname).exit_with(ExitCode::InvalidInput)?;
     let secrets = cluster.secrets_for(&identified.hostname).exit_with(ExitCode::InvalidInput)?;
-    let overrides = DiskOverrides { serial: args.disk.clone(), wipe: args.wipe.clone() };
+    let overrides = DiskOverrides { serial: args.disk.clone(), wipe: args.wipe.clone(), reinstall: None };
     let disks = choose_disks(&inventory, &node, &overrides).map_err(Refusal::from);
     let serial = disks.as_ref().map(|disks| disks.system().serial()).unwrap_or_default();
     let ids = InstallIds::for_plan(cluster.name(), &node.hostname, serial);

@@ -5,9 +5,10 @@ use crate::inventory::sanitise;
 use crate::preflight::{ensure_skippable, split_ids};
 use crate::refusal::Refusal;
 use sysio::sysfs::SysRoot;
+use uuid::Uuid;
 
 /// Every `metalstrap.*` argument of the contract, whoever reads it.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "config",
     "debug",
     "disk",
@@ -15,6 +16,7 @@ const KNOWN: [&str; 15] = [
     "medium",
     "mode",
     "node",
+    "reinstall",
     "skip",
     "slot",
     "slotname",
@@ -64,6 +66,8 @@ pub struct KernelArgs {
     pub disk: Option<String>,
     /// `metalstrap.wipe=`.
     pub wipe: Option<String>,
+    /// `metalstrap.reinstall=`: the install of this node that is made again instead of started.
+    pub reinstall: Option<Uuid>,
     /// `metalstrap.support=`: where a support bundle goes when an install stops, `medium` or a URL.
     pub support: Option<String>,
     /// `metalstrap.skip=`: preflight checks that are left out.
@@ -109,6 +113,7 @@ fn take(args: &mut KernelArgs, name: &str, value: Option<&str>) -> Result<(), Re
         "node" => args.node = Some(required(name, value)?.to_owned()),
         "disk" => args.disk = Some(required(name, value)?.to_owned()),
         "wipe" => args.wipe = Some(required(name, value)?.to_owned()),
+        "reinstall" => args.reinstall = Some(parse_install(required(name, value)?)?),
         "skip" => {
             args.skip = split_ids(required(name, value)?);
             ensure_skippable(&args.skip, "metalstrap.skip")?;
@@ -122,6 +127,16 @@ fn take(args: &mut KernelArgs, name: &str, value: Option<&str>) -> Result<(), Re
         unknown => args.warnings.push(render_unknown(unknown)),
     }
     Ok(())
+}
+
+fn parse_install(value: &str) -> Result<Uuid, Refusal> {
+    value.parse().map_err(|_| {
+        let value = sanitise(value);
+        refuse(format!(
+            "metalstrap.reinstall has the value \"{value}\", expected the id of an install, as in {}",
+            Uuid::nil()
+        ))
+    })
 }
 
 fn required<'v>(name: &str, value: Option<&'v str>) -> Result<&'v str, Refusal> {
@@ -262,6 +277,10 @@ mod tests {
             ),
             ("metalstrap.mode", "metalstrap.mode needs a value"),
             ("metalstrap.wipe=", "metalstrap.wipe needs a value"),
+            (
+                "metalstrap.reinstall=yes",
+                "metalstrap.reinstall has the value \"yes\", expected the id of an install, as in 00000000-0000-0000-0000-000000000000",
+            ),
             (
                 "metalstrap.support=/dev/sda",
                 "metalstrap.support has the value \"/dev/sda\", expected medium, http://… or https://…",

@@ -5,6 +5,7 @@ use super::verdict::{DiskVerdict, describe, judge};
 use super::wishes::Wishes;
 use crate::inventory::{Disk, Inventory};
 use profiles::node::{DiskSelector, Requirements};
+use uuid::Uuid;
 
 /// What the kernel's arguments say about disks; stronger than the cluster file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +14,9 @@ pub struct DiskOverrides {
     pub serial: Option<String>,
     /// `metalstrap.wipe=SERIAL`: replaces `wipe` of the cluster file. For a disk without a serial number its WWN, without either its link.
     pub wipe: Option<String>,
+    /// `metalstrap.reinstall=ID`: only the disk with the record of this install, whose contents are given up. An id is used once: the
+    /// next install has another.
+    pub reinstall: Option<Uuid>,
 }
 
 /// A disk that may be written to. Only [`choose_disk`] and [`choose_data_disks`](super::choose_data_disks) can make one.
@@ -100,6 +104,7 @@ fn render_reason(disk: &Disk, named: Option<&str>, wishes: &Wishes) -> String {
     let state = match (disk.unfinished_install, disk.empty) {
         (Some(id), _) if disk.install_record.is_none() => format!("an unfinished install ({id}) is on it"),
         (_, true) => "it is empty".to_owned(),
+        _ if wishes.is_reinstalled(disk) => "its install is made again".to_owned(),
         _ => "its contents are given up by wipe".to_owned(),
     };
     match named {

@@ -160,7 +160,7 @@ fn foreign_data_needs_the_name_of_that_very_disk() {
         |name: &str| with(&format!("{{ mount = \"/var/lib/rancher\", disk = {{ wipe = \"{name}\" }} }}"));
     assert!(choose(&inventory, &consent("2031A2B3C4D5")).unwrap_err().starts_with("E_DISK_WIPE_MISMATCH: "));
     assert_eq!(choose(&inventory, &consent("2031A2B3C4D6")).unwrap(), ["/dev/sdb for /var/lib/rancher, new"]);
-    let overrides = DiskOverrides { serial: None, wipe: Some("2031A2B3C4D6".to_owned()) };
+    let overrides = DiskOverrides { serial: None, wipe: Some("2031A2B3C4D6".to_owned()), reinstall: None };
     let by_kernel = choose_over(&inventory, &format!("{SYSTEM}{RANCHER}"), &overrides);
     assert_eq!(by_kernel.unwrap(), ["/dev/sdb for /var/lib/rancher, new"]);
 }

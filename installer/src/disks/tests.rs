@@ -13,7 +13,7 @@ fn fixture(name: &str) -> Inventory {
     parse_inventory(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// `key value` pairs: serial, wwn, by_path, wipe for the cluster file; disk, erase for the kernel's arguments.
+/// `key value` pairs: serial, wwn, by_path, wipe for the cluster file; disk, erase, again for the kernel's arguments.
 fn choose_with(inventory: &Inventory, words: &[(&str, &str)]) -> Result<String, String> {
     let word = |key: &str| words.iter().find(|(k, _)| *k == key).map(|(_, v)| (*v).to_owned());
     let selector = DiskSelector {
@@ -23,7 +23,11 @@ fn choose_with(inventory: &Inventory, words: &[(&str, &str)]) -> Result<String, 
         wipe: word("wipe"),
         ..DiskSelector::default()
     };
-    let overrides = DiskOverrides { serial: word("disk"), wipe: word("erase") };
+    let overrides = DiskOverrides {
+        serial: word("disk"),
+        wipe: word("erase"),
+        reinstall: word("again").map(|id| id.parse().unwrap()),
+    };
     match choose_disk(inventory, &selector, &NEEDS, &overrides) {
         Ok(target) => Ok(target.reason().to_owned()),
         Err(refusal) => Err(Refusal::from(refusal).to_string()),
@@ -272,6 +276,23 @@ fn a_disk_that_could_not_be_looked_at_holds_data() {
             .unwrap_err()
             .ends_with("holds data: unknown data; to lose it: wipe = \"MS-0002\"")
     );
+}
+
+/// `again` names one install, and with it one disk: others are not asked for, however free they are.
+#[test]
+fn an_install_is_made_again_by_its_id_and_nowhere_else() {
+    let mut inventory = fixture("installed");
+    let id = inventory.disks.iter().find_map(|disk| disk.install_record.as_ref()).unwrap().install_id;
+    let free = fixture("qemu-master-1").disks.remove(0);
+    inventory.disks.push(Disk { path: "/dev/vdz".to_owned(), serial: Some("FREE".to_owned()), ..free });
+    let reason = choose_with(&inventory, &[("again", &id.to_string())]).unwrap();
+    assert!(
+        reason.ends_with(&format!("was asked for (install \"{id}\"), its install is made again")),
+        "{reason}"
+    );
+    let other = uuid::Uuid::from_u128(9);
+    let refusal = choose_with(&inventory, &[("again", &other.to_string())]).unwrap_err();
+    assert!(refusal.starts_with("E_DISK_NO_MATCH: "), "{refusal}");
 }
 
 #[test]

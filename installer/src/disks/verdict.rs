@@ -210,7 +210,8 @@ fn render_eligible(disk: &Disk, wishes: &Wishes) -> String {
         return format!("may be taken: {}; it is kept", render_contents(disk));
     }
     if disk.install_record.is_some() || (disk.unfinished_install.is_none() && !disk.empty) {
-        return format!("may be taken: its contents ({}) are given up by wipe", render_contents(disk));
+        let by = if wishes.is_reinstalled(disk) { "reinstall" } else { "wipe" };
+        return format!("may be taken: its contents ({}) are given up by {by}", render_contents(disk));
     }
     format!("may be taken: {}", render_contents(disk))
 }

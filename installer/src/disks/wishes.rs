@@ -4,6 +4,7 @@ use super::choose::DiskOverrides;
 use crate::inventory::{Disk, Inventory, render_size, sanitise};
 use crate::plan::data::DataMark;
 use profiles::node::{DiskSelector, DiskTransport, matches_glob};
+use uuid::Uuid;
 
 /// Where the links by place are; a selector may leave it out.
 const BY_PATH_FOLDER: &str = "/dev/disk/by-path/";
@@ -24,6 +25,8 @@ pub(super) struct Wishes {
     selector: DiskSelector,
     /// A consent that counts beside that of the selector.
     second_wipe: Option<String>,
+    /// The install that is made again.
+    reinstall: Option<Uuid>,
     /// What for; `None` for the system disk.
     data: Option<DataPurpose>,
 }
@@ -36,13 +39,15 @@ impl Wishes {
             Some(serial) => DiskSelector { serial: Some(serial.clone()), ..DiskSelector::default() },
             None => selector.clone(),
         };
-        Self { selector: DiskSelector { wipe, ..selector }, second_wipe: None, data: None }
+        let reinstall = overrides.reinstall;
+        Self { selector: DiskSelector { wipe, ..selector }, second_wipe: None, reinstall, data: None }
     }
 
     /// For a data disk the selector stands as it is: `metalstrap.disk` is about the system disk. `metalstrap.wipe` names one very disk, and
     /// gives that up whatever it is to become.
     pub(super) fn for_data(selector: &DiskSelector, overrides: &DiskOverrides, data: DataPurpose) -> Self {
-        Self { selector: selector.clone(), second_wipe: overrides.wipe.clone(), data: Some(data) }
+        let second_wipe = overrides.wipe.clone();
+        Self { selector: selector.clone(), second_wipe, reinstall: None, data: Some(data) }
     }
 
     /// The purpose, if it is a data disk that is looked for.
@@ -87,6 +92,7 @@ impl Wishes {
             ("model", wanted.model.clone()),
             ("type", wanted.kind.map(|kind| kind.as_str().to_owned())),
             ("transport", wanted.transport.map(|transport| transport.as_str().to_owned())),
+            ("install", self.reinstall.map(|id| id.to_string())),
         ];
         let named =
             parts.into_iter().filter_map(|(key, value)| Some(format!("{key} \"{}\"", sanitise(&value?))));
@@ -122,13 +128,22 @@ impl Wishes {
         check("type", wanted.kind.map(|wanted| wanted == kind), Some(kind.as_str().to_owned()));
         let transport = wanted.transport.map(|t| disk.transport.as_deref() == Some(t.as_str()));
         check("transport", transport, disk.transport.clone());
+        let record = disk.install_record.as_ref().map(|record| record.install_id);
+        check("install", self.reinstall.map(|id| record == Some(id)), record.map(|id| id.to_string()));
         misfits
     }
 
     /// True when the contents of this very disk are given up.
     pub(super) fn gives_up(&self, disk: &Disk, inventory: &Inventory) -> bool {
         let name = consent_name(disk, inventory);
-        name.is_some() && (name == self.selector.wipe || name == self.second_wipe)
+        let by_name = name.is_some() && (name == self.selector.wipe || name == self.second_wipe);
+        by_name || self.is_reinstalled(disk)
+    }
+
+    /// True for the disk with the install that is made again.
+    pub(super) fn is_reinstalled(&self, disk: &Disk) -> bool {
+        let record = disk.install_record.as_ref().map(|record| record.install_id);
+        record.is_some() && record == self.reinstall
     }
 }
 

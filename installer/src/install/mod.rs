@@ -220,11 +220,14 @@ fn install(
     stage.enter("finding the cluster file and this node in it");
     let (node, mut secrets, skips) = find_node(options, &args, &inventory, stage, screen)?;
     stage.enter("handing over to an installed system");
-    if let Some(outcome) = hand_over(&args, &inventory, &node, screen)? {
+    let reinstall = args.reinstall.filter(|id| has_install(&inventory, *id));
+    if reinstall.is_none()
+        && let Some(outcome) = hand_over(&args, &inventory, &node, screen)?
+    {
         return Ok(outcome);
     }
     stage.enter("choosing the disk");
-    let overrides = DiskOverrides { serial: args.disk.clone(), wipe: args.wipe.clone() };
+    let overrides = DiskOverrides { serial: args.disk.clone(), wipe: args.wipe.clone(), reinstall };
     let disks = choose_disks(&inventory, &node, &overrides).map_err(Refusal::from);
     let resumed = disks.as_ref().map_or(Ok(None), |disks| resumed_install(options.resume, disks.system()))?;
     stage.enter("gathering the tokens");
@@ -383,7 +386,18 @@ fn hand_over(
         handover::load_kernel(&kernel)?;
     }
     screen.line(&render_handover(&disk.path));
+    if let Some(record) = &disk.install_record {
+        screen.line(&format!(
+            "metalstrap: to install it again instead: metalstrap.reinstall={}",
+            record.install_id
+        ));
+    }
     Ok(Some(Outcome::handing_over(&disk.path, args.mode == Mode::Install)))
+}
+
+/// Whether a disk carries the record of this install. An id that no disk has any more is that of an install that was made again.
+fn has_install(inventory: &Inventory, id: Uuid) -> bool {
+    inventory.disks.iter().any(|disk| disk.install_record.as_ref().is_some_and(|r| r.install_id == id))
 }
 
 /// The master that forms the cluster makes a token of its own when it was given none, unless it keeps a datastore that has one; everybody
