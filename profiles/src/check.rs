@@ -2,6 +2,7 @@
 //!
 //! Finds unknown and missing keys, wrong types, values outside a list, format or limit, all of them at once, and
 //! gives back what is left as a value: in lists a bad item becomes null (so that indices stay), in tables it is left out.
+//! `usable` makes of it what the rules look at.
 
 use crate::code::Code;
 use crate::diagnostic::Diagnostic;
@@ -24,8 +25,8 @@ const SPELLING_BYTES_MAX: usize = 64;
 pub(crate) struct Checked {
     /// The document without what was refused.
     pub value: Value,
-    /// Where something was refused.
-    refused: Vec<KeyPath>,
+    /// Where something was refused, and why.
+    refused: Vec<(KeyPath, Code)>,
     /// The list of problems was cut: nothing more can be said.
     pub too_many: bool,
 }
@@ -38,7 +39,17 @@ impl Checked {
 
     /// True when nothing was refused at this path or below it.
     pub(crate) fn is_sound(&self, path: &KeyPath) -> bool {
-        !self.refused.iter().any(|refused| refused.0.starts_with(&path.0))
+        !self.refused.iter().any(|(refused, _)| refused.0.starts_with(&path.0))
+    }
+
+    /// True when the value of this path is what the operator wrote, or was left out on purpose: nothing was refused
+    /// there, and no key beside it or above it is unknown, which could be a misspelt one.
+    pub(crate) fn is_said(&self, path: &KeyPath) -> bool {
+        let hides = |(refused, code): &(KeyPath, Code)| {
+            let beside = refused.0.split_last().is_some_and(|(_, table)| path.0.starts_with(table));
+            path.0.starts_with(&refused.0) || (*code == Code::KeyUnknown && beside)
+        };
+        self.is_sound(path) && !self.refused.iter().any(hides)
     }
 }
 
@@ -66,6 +77,13 @@ pub(crate) fn structure(
     Checked { value, refused: walk.refused, too_many: walk.too_many }
 }
 
+/// Follows `$ref` into the definitions of the root schema.
+pub(crate) fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
+    let name = schema.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix("#/$defs/"));
+    let target = name.and_then(|name| root.get("$defs")?.get(name));
+    target.unwrap_or(schema)
+}
+
 /// The value of an integer of any base, if it fits.
 fn integer_value(integer: &DeInteger<'_>) -> Option<i64> {
     i64::from_str_radix(integer.as_str(), integer.radix()).ok()
@@ -75,7 +93,7 @@ struct Walk<'w, 't> {
     document: &'w Document<'t>,
     schema: &'w Value,
     diagnostics: &'w mut Vec<Diagnostic>,
-    refused: Vec<KeyPath>,
+    refused: Vec<(KeyPath, Code)>,
     too_many: bool,
 }
 
@@ -94,7 +112,7 @@ impl<'w> Walk<'w, '_> {
         suggestion: Option<String>,
     ) {
         if self.refused.len() < DIAGNOSTICS_MAX {
-            self.refused.push(path.clone());
+            self.refused.push((path.clone(), code));
             let problem = self.document.problem(code, path, at, message);
             self.diagnostics.push(Diagnostic { suggestion, ..problem });
         } else if !self.too_many {
@@ -103,15 +121,8 @@ impl<'w> Walk<'w, '_> {
         }
     }
 
-    /// Follows `$ref` into the definitions.
-    fn resolved(&self, schema: &'w Value) -> &'w Value {
-        let name = schema.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix("#/$defs/"));
-        let target = name.and_then(|name| self.schema.get("$defs")?.get(name));
-        target.unwrap_or(schema)
-    }
-
     fn value(&mut self, schema: &'w Value, value: &Spanned<DeValue<'_>>, path: &KeyPath) -> Value {
-        let schema = self.resolved(schema);
+        let schema = resolved(self.schema, schema);
         let kind = schema.get("type").and_then(Value::as_str).unwrap_or("string");
         match (kind, value.get_ref()) {
             ("string", DeValue::String(text)) => self.string(schema, text, path),
@@ -186,7 +197,7 @@ impl<'w> Walk<'w, '_> {
         let tables = self.schema.get("properties")?.as_object()?;
         tables.iter().find_map(|(name, schema)| {
             let is_list = schema.get("items").is_some();
-            let schema = self.resolved(schema.get("items").unwrap_or(schema));
+            let schema = resolved(self.schema, schema.get("items").unwrap_or(schema));
             schema.get("properties")?.get(key)?;
             Some(if is_list { format!("`[[{name}]]`") } else { format!("`[{name}]`") })
         })

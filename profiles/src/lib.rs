@@ -20,6 +20,7 @@ pub mod profile;
 pub mod reference;
 pub mod secret;
 mod text;
+mod usable;
 
 pub use cluster::{Cluster, Loaded, NodeIdentity, ResolveError, load};
 pub use code::Code;

@@ -80,7 +80,7 @@ fn six_inside(view: &View<'_>, leg: &Leg, findings: &mut Findings<'_, '_>) {
         }
     };
     let Some(range) = range else {
-        if view.is_sound(key) {
+        if view.is_said(&format!("{key}.cidr6")) {
             let message = format!("the {name} has no IPv6 range; give it one with `cidr6` in `[{key}]`");
             findings.value(Code::FamilyMismatch, &path, message);
         }

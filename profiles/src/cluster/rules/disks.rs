@@ -55,7 +55,11 @@ pub(super) fn data_mounts(view: &View<'_>, findings: &mut Findings<'_, '_>) {
             let (mount, path) =
                 (entry.mount.as_str(), node.path.key("data_disks").index(number).key("mount"));
             if let Some(first) = seen.get(mount) {
-                findings.value(Code::DataMount, &path, format!("`{mount}` is already given at {first}"));
+                findings.value(
+                    Code::DataMount,
+                    &path,
+                    format!("`{mount}` is already given at {}", view.place(first)),
+                );
                 continue;
             }
             let top = mount.split('/').nth(3).unwrap_or_default();

@@ -34,7 +34,7 @@ pub(super) fn addresses(view: &View<'_>, findings: &mut Findings<'_, '_>) {
     let routers = Some(("features.bgp_routers", &features.bgp_routers)).filter(|(_, list)| !list.is_empty());
     for (path, list) in mesh.chain(vip).chain(routers) {
         let path = KeyPath::of(path);
-        if list.is_empty() {
+        if list.is_empty() && view.is_sound_at(&path) {
             findings.value(Code::FeatureAddress, &path, "at least one address is needed");
         }
         for (n, address) in list.iter().enumerate() {
@@ -46,6 +46,7 @@ pub(super) fn addresses(view: &View<'_>, findings: &mut Findings<'_, '_>) {
     }
     if features.kube_vip_bgp.is_some()
         && view.cluster.as_ref().is_some_and(|cluster| cluster.api_vip.is_none())
+        && view.is_said("cluster.api_vip")
     {
         let path = KeyPath::of("features.kube_vip_bgp");
         findings.key(Code::FeatureAddress, &path, "without an `api_vip` there is nothing to announce");
@@ -62,13 +63,16 @@ pub(super) fn pools(view: &View<'_>, findings: &mut Findings<'_, '_>) {
     let (Some(features), Some(network)) = (&view.features, &view.network) else { return };
     let Some(metallb) = &features.metallb else { return };
     let path = KeyPath::of("features.metallb.pools");
-    if metallb.pools.is_empty() {
+    if metallb.pools.is_empty() && view.is_sound_at(&path) {
         findings.value(Code::FeaturePool, &path, "at least one pool is needed");
     }
+    let known = view.is_said("networks.cluster.pools");
     for (n, pool) in metallb.pools.iter().enumerate() {
         if pool.first > pool.last {
             findings.value(Code::FeaturePool, &path.index(n), format!("{pool} ends before it starts"));
-        } else if !network.pools.iter().any(|other| other.contains(pool.first) && other.contains(pool.last)) {
+        } else if known
+            && !network.pools.iter().any(|other| other.contains(pool.first) && other.contains(pool.last))
+        {
             let message = format!("{pool} is not inside one of `networks.cluster.pools`");
             findings.value(Code::FeaturePool, &path.index(n), message);
         }

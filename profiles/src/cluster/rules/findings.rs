@@ -1,15 +1,16 @@
 //! Where the rules put what they find.
 
+use super::view::View;
 use crate::code::Code;
 use crate::diagnostic::Diagnostic;
-use crate::document::{At, DIAGNOSTICS_MAX, Document};
+use crate::document::{At, DIAGNOSTICS_MAX};
 use crate::path::KeyPath;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-/// Diagnostics of one document.
+/// Diagnostics of one document; paths are those of the view.
 pub(super) struct Findings<'f, 'd> {
-    pub(super) document: &'f Document<'d>,
+    pub(super) view: &'f View<'d>,
     pub(super) diagnostics: &'f mut Vec<Diagnostic>,
 }
 
@@ -41,7 +42,8 @@ impl Findings<'_, '_> {
     /// One more than the limit is kept: it is how the caller sees that the list was cut.
     fn push(&mut self, code: Code, path: &KeyPath, at: At, message: String) {
         if self.diagnostics.len() <= DIAGNOSTICS_MAX {
-            self.diagnostics.push(self.document.problem(code, path, at, message));
+            let path = self.view.place(path);
+            self.diagnostics.push(self.view.document.problem(code, &path, at, message));
         }
     }
 
@@ -54,7 +56,7 @@ impl Findings<'_, '_> {
         let mut seen: BTreeMap<T, KeyPath> = BTreeMap::new();
         for (value, path) in values {
             if let Some(first) = seen.get(&value) {
-                self.value(code, &path, format!("`{value}` is already given at {first}"));
+                self.value(code, &path, format!("`{value}` is already given at {}", self.view.place(first)));
             } else {
                 seen.insert(value, path);
             }

@@ -57,7 +57,7 @@ fn is_no_node(from: FlowFrom) -> bool {
 }
 
 fn kind_of(node: &NodeView) -> Option<FlowTo> {
-    match (node.entry.role, node.entry.placement) {
+    match (node.role()?, node.entry.placement) {
         (Role::Master, _) => Some(FlowTo::Master),
         (Role::Worker, _) => Some(FlowTo::Worker),
         (Role::Proxy, Some(ProxyPlacement::Internal)) => Some(FlowTo::InternalProxy),
@@ -93,7 +93,7 @@ pub(super) fn ends(view: &View<'_>, findings: &mut Findings<'_, '_>) {
             findings.value(Code::FlowZone, &path.key("from"), message);
         }
         let metallb = view.features.as_ref().is_some_and(|features| features.metallb.is_some());
-        if flow.to == FlowTo::LoadBalancer && !metallb && view.is_sound("features") {
+        if flow.to == FlowTo::LoadBalancer && !metallb && view.is_said("features.metallb") {
             findings.value(Code::FlowZone, &path.key("to"), "the file has no `[features.metallb]`");
         }
         if !view.complete {
@@ -145,7 +145,7 @@ fn outside(view: &View<'_>, from: FlowFrom, source: IpNet) -> Option<String> {
         FlowFrom::Admin => {
             let admin = view.admin.as_ref()?;
             let inside = admin.sources.iter().any(|range| range.contains(&source));
-            (!inside).then(|| "it is in none of `admin.sources`".to_owned())
+            (!inside && view.is_said("admin.sources")).then(|| "it is in none of `admin.sources`".to_owned())
         }
         FlowFrom::Wan => {
             let ranges = view.all_ranges();
@@ -158,7 +158,8 @@ fn outside(view: &View<'_>, from: FlowFrom, source: IpNet) -> Option<String> {
             let own = own.flat_map(|leg| {
                 [leg.address.map(IpAddr::from), leg.address6.map(IpAddr::from)].into_iter().flatten()
             });
-            let is_no_node = view.complete && !own.into_iter().any(|own| IpNet::from(own) == source);
+            let whole = view.complete && view.nodes.iter().all(|node| !node.partial);
+            let is_no_node = whole && !own.into_iter().any(|own| IpNet::from(own) == source);
             is_no_node.then(|| "no such node has this address on the cluster network".to_owned())
         }
     }

@@ -30,14 +30,14 @@ pub(super) fn bases(view: &View<'_>, findings: &mut Findings<'_, '_>) {
                 format!("`on` needs a `vlan`; addresses of `{on}` itself belong into its own entry");
             findings.key(Code::InterfaceBase, &path.key("on"), message);
         }
-        bond_options(entry, path, findings);
+        bond_options(view, entry, path, findings);
         if entry.stp.is_some() && entry.bridge.is_none() {
             findings.key(Code::InterfaceKey, &path.key("stp"), "`stp` is for bridges");
         }
     }
 }
 
-fn bond_options(entry: &InterfaceEntry, path: &KeyPath, findings: &mut Findings<'_, '_>) {
+fn bond_options(view: &View<'_>, entry: &InterfaceEntry, path: &KeyPath, findings: &mut Findings<'_, '_>) {
     let given = [
         ("mode", entry.mode.is_some()),
         ("lacp_rate", entry.lacp_rate.is_some()),
@@ -63,6 +63,9 @@ fn bond_options(entry: &InterfaceEntry, path: &KeyPath, findings: &mut Findings<
     for (key, _, _, needed) in modes.into_iter().filter(|(_, given, fits, _)| *given && !fits) {
         let message = format!("`{key}` does nothing in the mode {mode}; it is for {needed}");
         findings.key(Code::BondOption, &path.key(key), message);
+    }
+    if !view.is_sound_at(&path.key("bond")) {
+        return;
     }
     if let Some(primary) = entry.primary.as_ref().filter(|primary| !is_member(members, primary)) {
         findings.value(Code::BondOption, &path.key("primary"), format!("`{primary}` is not in `bond`"));

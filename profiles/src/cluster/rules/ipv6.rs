@@ -70,7 +70,7 @@ pub(super) fn gateways(view: &View<'_>, findings: &mut Findings<'_, '_>) {
         let Some(gateway) = gateway else { continue };
         let path = KeyPath::of(table).key("gateway6");
         match range {
-            None if view.is_sound(&format!("{table}.cidr6")) => {
+            None if view.is_said(&format!("{table}.cidr6")) => {
                 let message = format!("a `gateway6` needs the range `cidr6` in `[{table}]`");
                 findings.key(Code::FamilyMismatch, &path, message);
             }
@@ -89,7 +89,8 @@ pub(super) fn gateways(view: &View<'_>, findings: &mut Findings<'_, '_>) {
 
 /// Pods and services with both families: all that k3s needs for it is there.
 pub(super) fn dual_stack(view: &View<'_>, findings: &mut Findings<'_, '_>) {
-    let Some(cluster) = view.cluster.as_ref().filter(|_| view.is_sound("cluster")) else { return };
+    let said = view.is_said("cluster.pod_cidr6") && view.is_said("cluster.service_cidr6");
+    let Some(cluster) = view.cluster.as_ref().filter(|_| said) else { return };
     let pods = KeyPath::of("cluster.pod_cidr6");
     let services = KeyPath::of("cluster.service_cidr6");
     match (cluster.pod_cidr6, cluster.service_cidr6) {
@@ -108,11 +109,13 @@ pub(super) fn dual_stack(view: &View<'_>, findings: &mut Findings<'_, '_>) {
             "pods with both families have not been run yet: leave `pod_cidr6` and `service_cidr6` out";
         findings.key(Code::DualStack, &path, message);
     }
-    if !cluster.cni.is_flannel() {
+    if !cluster.cni.is_flannel() && view.is_sound("cluster.cni") {
         let message = "dual-stack pods are there with flannel only; with Calico or Cilium leave `pod_cidr6` and `service_cidr6` out";
         findings.key(Code::DualStack, &path, message);
     }
-    if view.network.as_ref().is_some_and(|network| network.cidr6.is_none()) && view.is_sound("networks") {
+    if view.network.as_ref().is_some_and(|network| network.cidr6.is_none())
+        && view.is_said("networks.cluster.cidr6")
+    {
         let message = "dual-stack pods need nodes with IPv6: give `[networks.cluster]` a `cidr6`";
         findings.key(Code::DualStack, &path, message);
         return;

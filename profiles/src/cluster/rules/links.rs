@@ -29,7 +29,8 @@ pub(super) fn names(view: &View<'_>, findings: &mut Findings<'_, '_>) {
                 // Said as what it is by the rule of VLANs.
                 Some(first) if is_same_vlan(first, draft) => {}
                 Some(first) => {
-                    let message = format!("`{}` is already the name of {}", draft.name, node.place(first));
+                    let first = view.place(&node.place(first));
+                    let message = format!("`{}` is already the name of {first}", draft.name);
                     findings.value(Code::InterfaceNameTwice, &path, message);
                 }
                 None => {
@@ -136,7 +137,9 @@ pub(super) fn members(view: &View<'_>, findings: &mut Findings<'_, '_>) {
                 DraftKind::Bridge(members) => (members, false),
                 DraftKind::Nic(_) | DraftKind::Vlan { .. } => continue,
             };
-            count(members, is_bond, &node.place(draft), findings);
+            if view.is_sound_at(&node.place(draft)) {
+                count(members, is_bond, &node.place(draft), findings);
+            }
             for (n, name) in members.iter().enumerate() {
                 let path = lower_place(node, draft, n);
                 if let Some(first) = masters.insert(name, draft) {

@@ -71,7 +71,7 @@ const GROUPS: &[fn(&View<'_>, &mut Findings<'_, '_>)] = &[
 
 /// Runs every rule.
 pub(super) fn validate(view: &View<'_>, beside: Option<&Beside<'_>>, diagnostics: &mut Vec<Diagnostic>) {
-    let mut findings = Findings { document: view.document, diagnostics };
+    let mut findings = Findings { view, diagnostics };
     for group in GROUPS {
         group(view, &mut findings);
     }

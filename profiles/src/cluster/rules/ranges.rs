@@ -86,7 +86,9 @@ pub(super) fn gateways(view: &View<'_>, findings: &mut Findings<'_, '_>) {
         let message = format!("{gateway} is not a host address of {}", network.trunc());
         findings.value(Code::GatewayInvalid, &KeyPath::of(path), message);
     }
-    if view.is_sound("networks") && view.network.as_ref().is_some_and(|network| network.gateway.is_none()) {
+    if view.is_said("networks.cluster.gateway")
+        && view.network.as_ref().is_some_and(|network| network.gateway.is_none())
+    {
         let message = "without a gateway the nodes reach nothing outside the cluster network";
         findings.key(Code::NoGateway, &KeyPath::of("networks.cluster.gateway"), message);
     }

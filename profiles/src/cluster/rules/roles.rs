@@ -13,7 +13,7 @@ pub(super) fn masters(view: &View<'_>, findings: &mut Findings<'_, '_>) {
     if let Some(cluster) = &view.cluster
         && masters >= 2
         && cluster.api_vip.is_none()
-        && view.is_sound("cluster")
+        && view.is_said("cluster.api_vip")
     {
         let message = format!("{masters} masters need an `api_vip`");
         findings.key(Code::VipMissing, &api_vip, message);
@@ -26,7 +26,7 @@ pub(super) fn masters(view: &View<'_>, findings: &mut Findings<'_, '_>) {
         return;
     }
     let on_purpose = view.cluster.as_ref().is_none_or(|cluster| cluster.allow_even_masters);
-    if masters.is_multiple_of(2) && !on_purpose && view.is_sound("cluster") {
+    if masters.is_multiple_of(2) && !on_purpose && view.is_said("cluster.allow_even_masters") {
         let last = view.nodes.iter().rfind(|node| node.is(Role::Master));
         let path = last.map_or_else(|| KeyPath::of("nodes"), |node| node.path.key("role"));
         let message = format!("{masters} masters stand no more failures than {}", masters - 1);
@@ -38,13 +38,13 @@ pub(super) fn masters(view: &View<'_>, findings: &mut Findings<'_, '_>) {
 pub(super) fn placement(view: &View<'_>, findings: &mut Findings<'_, '_>) {
     for node in &view.nodes {
         let path = node.path.key("placement");
-        match (node.entry.role, node.entry.placement) {
-            (Role::Proxy, None) if !node.partial => {
+        match (node.role(), node.entry.placement) {
+            (Some(Role::Proxy), None) if !node.partial => {
                 let message =
                     format!("the proxy `{}` needs `placement`: internal or dmz", node.entry.hostname);
                 findings.key(Code::PlacementMissing, &path, message);
             }
-            (role @ (Role::Master | Role::Worker), Some(_)) => {
+            (Some(role @ (Role::Master | Role::Worker)), Some(_)) => {
                 let message = format!("`{}` is a {role}; only a proxy has a placement", node.entry.hostname);
                 findings.key(Code::PlacementForbidden, &path, message);
             }
@@ -63,7 +63,7 @@ pub(super) fn dmz_legs(view: &View<'_>, findings: &mut Findings<'_, '_>) {
         let name = &node.entry.hostname;
         let in_cluster = node.legs_in(Zone::Cluster).next().is_some();
         let in_dmz = node.legs_in(Zone::Dmz).next();
-        let undecided = node.is(Role::Proxy) && node.entry.placement.is_none();
+        let undecided = node.role().is_none() || (node.is(Role::Proxy) && node.entry.placement.is_none());
         if let Some(leg) = in_dmz {
             let path = leg.path.key("network");
             if !is_dmz_proxy(node) && !undecided {
@@ -118,13 +118,13 @@ pub(super) fn proxies(view: &View<'_>, findings: &mut Findings<'_, '_>) {
 
 /// Somebody can log in, from somewhere, but not from everywhere.
 pub(super) fn admins(view: &View<'_>, findings: &mut Findings<'_, '_>) {
-    let Some(admin) = view.admin.as_ref().filter(|_| view.is_sound("admin")) else { return };
-    if admin.ssh_authorized_keys.is_empty() {
-        let path = KeyPath::of("admin.ssh_authorized_keys");
+    let Some(admin) = &view.admin else { return };
+    let path = KeyPath::of("admin.ssh_authorized_keys");
+    if admin.ssh_authorized_keys.is_empty() && view.is_said_at(&path) {
         findings.key(Code::NoSshKeys, &path, "without an SSH key nobody can log in over the network");
     }
     let path = KeyPath::of("admin.sources");
-    if admin.sources.is_empty() {
+    if admin.sources.is_empty() && view.is_said_at(&path) {
         let message = "without an admin source nobody can reach SSH and the health report from outside";
         findings.key(Code::NoAdminSources, &path, message);
     }

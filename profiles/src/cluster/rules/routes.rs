@@ -55,6 +55,7 @@ pub(super) fn others(view: &View<'_>, findings: &mut Findings<'_, '_>) {
                     let message = format!("{} overlaps the {name} {}", address.trunc(), range.trunc());
                     findings.value(Code::RangeOverlap, &path, message);
                 } else if let Some((_, first)) = earlier.iter().find(|(other, _)| overlap(*other, *address)) {
+                    let first = view.place(first);
                     let message = format!("{} is on another wire already, at {first}", address.trunc());
                     findings.value(Code::RangeOverlap, &path, message);
                 }
@@ -88,13 +89,17 @@ pub(super) fn routes(view: &View<'_>, findings: &mut Findings<'_, '_>) {
     for node in &view.nodes {
         let mut seen: BTreeMap<(IpNet, Option<u32>), KeyPath> = BTreeMap::new();
         for (entry, path, top) in node.interfaces() {
+            let addresses_known = view.is_sound_at(&path.key("addresses"));
             for (n, route) in entry.routes.iter().enumerate() {
                 let path = path.key("routes").index(n);
                 destination(view, route, &path, findings);
-                next_hop(view, entry, route, &path, findings);
+                if addresses_known {
+                    next_hop(view, entry, route, &path, findings);
+                }
                 default_route(view, node, route, top, &path, findings);
                 let key = (route.to.trunc(), route.metric);
                 if let Some(first) = seen.get(&key) {
+                    let first = view.place(first);
                     let message = format!(
                         "{} has a route at {first} already; give one of them another `metric`",
                         route.to

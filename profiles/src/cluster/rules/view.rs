@@ -11,6 +11,8 @@ use crate::document::Document;
 use crate::firewall::{Features, OperatorFlow};
 use crate::node::{Role, Zone};
 use crate::path::{KeyPath, Step};
+use crate::reference::cluster_schema;
+use crate::usable::Usable;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -20,6 +22,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub(in crate::cluster) struct View<'v> {
     pub(super) document: &'v Document<'v>,
     checked: &'v Checked,
+    /// What the rules look at.
+    usable: Usable,
     pub(super) cluster: Option<ClusterTable>,
     pub(super) network: Option<ClusterNetwork>,
     pub(super) dmz: Option<DmzNetwork>,
@@ -30,10 +34,10 @@ pub(in crate::cluster) struct View<'v> {
     pub(super) profiles: Option<ProfilesTable>,
     pub(super) features: Option<Features>,
     pub(super) preflight: Option<PreflightTable>,
-    /// The flows that could be read, with where they are written.
+    /// The flows that could be read, each with its path.
     pub(super) flows: Vec<(KeyPath, OperatorFlow)>,
     pub(super) nodes: Vec<NodeView>,
-    /// There are nodes and every one could be read: rules that count may run.
+    /// There are nodes and the role of every one is known: rules that count may run.
     pub(super) complete: bool,
 }
 
@@ -43,6 +47,8 @@ pub(super) struct NodeView {
     pub(super) entry: NodeEntry,
     /// Something in it was refused: what is missing may be there under a wrong name.
     pub(super) partial: bool,
+    /// Its role is one that the operator wrote; without it the entry has some other one.
+    has_role: bool,
     pub(super) legs: Vec<Leg>,
     interfaces: Vec<InterfaceEntry>,
     paths: Vec<KeyPath>,
@@ -58,7 +64,7 @@ pub(super) struct Leg {
 }
 
 impl NodeView {
-    fn of(path: KeyPath, entry: NodeEntry, partial: bool) -> Self {
+    fn of(path: KeyPath, entry: NodeEntry, partial: bool, has_role: bool) -> Self {
         let interfaces = entries(&entry);
         let short = interfaces.len() - entry.interfaces.len();
         let place = |n: usize| {
@@ -72,7 +78,7 @@ impl NodeView {
         let legs = interfaces.iter().zip(&paths).filter_map(leg).collect();
         let stack = Stack::of(&interfaces);
         let partial = partial || interfaces.iter().any(InterfaceEntry::is_unfinished);
-        Self { path, entry, partial, legs, interfaces, paths, stack }
+        Self { path, entry, partial, has_role, legs, interfaces, paths, stack }
     }
 
     /// Its interfaces, each with the table it is written in and the name of its uppermost link.
@@ -100,7 +106,12 @@ impl NodeView {
     }
 
     pub(super) fn is(&self, role: Role) -> bool {
-        self.entry.role == role
+        self.role() == Some(role)
+    }
+
+    /// Its role, if one is given.
+    pub(super) fn role(&self) -> Option<Role> {
+        Some(self.entry.role).filter(|_| self.has_role)
     }
 
     pub(super) fn legs_in(&self, zone: Zone) -> impl Iterator<Item = &Leg> {
@@ -112,7 +123,8 @@ impl<'v> View<'v> {
     /// Takes apart what the structural check has left.
     pub(in crate::cluster) fn new(document: &'v Document<'v>, checked: &'v Checked) -> Self {
         let root = KeyPath::root();
-        let listed = checked.value.get("nodes").and_then(Value::as_array);
+        let usable = Usable::of(cluster_schema(), &checked.value);
+        let listed = usable.value.get("nodes").and_then(Value::as_array);
         let nodes: Vec<NodeView> = listed
             .into_iter()
             .flatten()
@@ -120,11 +132,13 @@ impl<'v> View<'v> {
             .filter_map(|(index, value)| {
                 let path = root.key("nodes").index(index);
                 let entry = serde_json::from_value(value.clone()).ok()?;
-                let partial = !checked.is_sound(&path);
-                Some(NodeView::of(path, entry, partial))
+                let place = usable.place(&path);
+                let has_role = checked.is_sound(&place.key("role"));
+                Some(NodeView::of(path, entry, !checked.is_sound(&place), has_role))
             })
             .collect();
-        let complete = listed.is_some_and(|listed| !listed.is_empty() && listed.len() == nodes.len());
+        let every_one = !nodes.is_empty() && nodes.iter().all(|node| node.has_role);
+        let complete = every_one && !usable.is_shortened("nodes");
         let network_path = KeyPath::of("networks.cluster");
         let dmz_path = KeyPath::of("networks.dmz");
         let has_dmz =
@@ -133,19 +147,21 @@ impl<'v> View<'v> {
             checked.value.pointer("/networks/dmz").is_some() && checked.is_sound(&dmz_path.key("cidr"));
         Self {
             document,
-            checked,
-            cluster: part(checked, &KeyPath::of("cluster")),
-            network: part(checked, &network_path).filter(|_| checked.is_sound(&network_path.key("cidr"))),
-            dmz: part(checked, &dmz_path).filter(|_| usable_dmz),
+            cluster: part(&usable, checked, &KeyPath::of("cluster")),
+            network: part(&usable, checked, &network_path)
+                .filter(|_| checked.is_sound(&network_path.key("cidr"))),
+            dmz: part(&usable, checked, &dmz_path).filter(|_| usable_dmz),
             has_dmz,
-            admin: part(checked, &KeyPath::of("admin")),
-            secrets: part(checked, &KeyPath::of("secrets")),
-            profiles: part(checked, &KeyPath::of("profiles")),
-            features: part(checked, &KeyPath::of("features")),
-            preflight: part(checked, &KeyPath::of("preflight")),
-            flows: flows(checked),
+            admin: part(&usable, checked, &KeyPath::of("admin")),
+            secrets: part(&usable, checked, &KeyPath::of("secrets")),
+            profiles: part(&usable, checked, &KeyPath::of("profiles")),
+            features: part(&usable, checked, &KeyPath::of("features")),
+            preflight: part(&usable, checked, &KeyPath::of("preflight")),
+            flows: flows(&usable.value),
             nodes,
             complete,
+            checked,
+            usable,
         }
     }
 
@@ -156,7 +172,22 @@ impl<'v> View<'v> {
 
     /// Nothing was refused at this path or below it.
     pub(super) fn is_sound_at(&self, path: &KeyPath) -> bool {
-        self.checked.is_sound(path)
+        self.checked.is_sound(&self.place(path))
+    }
+
+    /// The value of this path is the operator's, and its absence too: no unknown key could have been meant for it.
+    pub(super) fn is_said(&self, path: &str) -> bool {
+        self.is_said_at(&KeyPath::of(path))
+    }
+
+    /// The value of this path is the operator's, and its absence too: no unknown key could have been meant for it.
+    pub(super) fn is_said_at(&self, path: &KeyPath) -> bool {
+        self.checked.is_said(&self.place(path))
+    }
+
+    /// Where in the file something of this view is written: bad items of lists are not counted here.
+    pub(super) fn place(&self, path: &KeyPath) -> KeyPath {
+        self.usable.place(path)
     }
 
     /// The ranges that must be disjoint, each with its key path and name.
@@ -211,8 +242,8 @@ impl<'v> View<'v> {
 }
 
 /// Every flow that could be read.
-fn flows(checked: &Checked) -> Vec<(KeyPath, OperatorFlow)> {
-    let listed = checked.value.pointer("/firewall/flows").and_then(Value::as_array);
+fn flows(value: &Value) -> Vec<(KeyPath, OperatorFlow)> {
+    let listed = value.pointer("/firewall/flows").and_then(Value::as_array);
     let path = KeyPath::of("firewall.flows");
     let flow = |(index, value): (usize, &Value)| {
         Some((path.index(index), serde_json::from_value(value.clone()).ok()?))
@@ -221,8 +252,8 @@ fn flows(checked: &Checked) -> Vec<(KeyPath, OperatorFlow)> {
 }
 
 /// One part of the file: its defaults when it is left out, `None` when it cannot be used.
-fn part<T: DeserializeOwned>(checked: &Checked, path: &KeyPath) -> Option<T> {
-    let mut value = Some(&checked.value);
+fn part<T: DeserializeOwned>(usable: &Usable, checked: &Checked, path: &KeyPath) -> Option<T> {
+    let mut value = Some(&usable.value);
     for step in &path.0 {
         value = match step {
             Step::Key(key) => value.and_then(|value| value.get(key)),
