@@ -6,6 +6,7 @@ use super::{Action, Prepared, io_refusal};
 use crate::exit::ExitCode;
 use crate::refusal::Refusal;
 use std::collections::BTreeSet;
+use sysio::files::FileError;
 use sysio::sysfs::SysRoot;
 
 /// What touches more than files. Errors are texts for people.
@@ -80,7 +81,8 @@ pub(super) fn begin_with(
         .map_err(io_refusal)
         .and_then(|()| {
             let actions = directed(&journal.actions, Direction::Forward);
-            tell(&actions, checkpoint, &mut |action| effects.act(action))
+            let overtaken = || Ok(trial_secs.is_some() && !is_pending(root, id)?);
+            tell_until(&overtaken, &actions, checkpoint, &mut |action| effects.act(action))
         });
     match (done, trial_secs) {
         (Ok(()), None) => journal::end(root, PENDING, checkpoint).map_err(io_refusal),
@@ -116,10 +118,14 @@ fn ensure_none_pending(root: &SysRoot) -> Result<(), Refusal> {
     Err(Refusal::new("E_APPLY_PENDING", ExitCode::Environment, message))
 }
 
+/// False as soon as it goes back.
+fn is_pending(root: &SysRoot, id: &str) -> Result<bool, FileError> {
+    Ok(journal::read(root, PENDING)?.is_some_and(|journal| journal.id == id))
+}
+
 /// A unit that is slow to stop may take longer than the trial.
 fn ensure_on_trial(root: &SysRoot, id: &str, seconds: u64) -> Result<(), Refusal> {
-    let pending = journal::read(root, PENDING).map_err(io_refusal)?;
-    if pending.is_some_and(|journal| journal.id == id) {
+    if is_pending(root, id).map_err(io_refusal)? {
         return Ok(());
     }
     let why = format!("the {seconds} s were over before everybody was told; everything is as it was before");
@@ -224,9 +230,22 @@ fn tell(
     checkpoint: journal::Checkpoint<'_>,
     act: &mut dyn FnMut(&Action) -> Result<(), String>,
 ) -> Result<(), Refusal> {
+    tell_until(&|| Ok(false), actions, checkpoint, act)
+}
+
+/// As [`tell`], to its end or until the change is overtaken: what was told by then counts for nothing, whoever overtook it tells all anew.
+fn tell_until(
+    overtaken: &dyn Fn() -> Result<bool, FileError>,
+    actions: &BTreeSet<Action>,
+    checkpoint: journal::Checkpoint<'_>,
+    act: &mut dyn FnMut(&Action) -> Result<(), String>,
+) -> Result<(), Refusal> {
     let mut failures = Vec::new();
     for action in actions {
         checkpoint("told").map_err(io_refusal)?;
+        if overtaken().map_err(io_refusal)? {
+            return Ok(());
+        }
         failures.extend(act(action).err().map(|why| format!("{action}: {why}")));
     }
     match failures.split_first() {

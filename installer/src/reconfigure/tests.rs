@@ -410,10 +410,17 @@ fn a_trial_that_ends_while_units_are_told_is_not_called_applied() {
     let node = Node::install("worker-1");
     let before = node.everything();
     let prepared = node.prepare(&changed()).unwrap();
+    assert!(prepared.told().len() > 3);
+    let mut told = 0;
     let mut alarm = Meanwhile(|| {
+        told += 1;
+        if told == 1 {
+            return Ok(());
+        }
         revert(&node.root, Some("t1"), &mut Recorder::default()).map(drop).map_err(|e| e.to_string())
     });
     let refusal = begin(&node.root, &prepared, "t1", Some(20), &mut alarm).unwrap_err();
+    assert_eq!(told, 2, "nobody is told of the new files once the old ones are back");
     assert_eq!(refusal.code, "E_APPLY_FAILED");
     assert_eq!(
         refusal.to_string(),
