@@ -112,7 +112,7 @@ pub fn typed_answers(data: &[u8]) {
     const MACHINE: &str = include_str!("../../installer/tests/fixtures/inventory/eight-nics.json");
     let inventory = parse_inventory(MACHINE).expect("a fixture");
     let mut script =
-        Script { typed: text(data).lines().map(|line| Some(line.to_owned())).collect(), lines: Vec::new() };
+        Script { typed: text(data).lines().map(|line| Some(line.to_owned())).collect(), ..Script::default() };
     let answers = ask_network_and_url(&mut script, &inventory);
     assert!(script.lines.iter().all(|line| !line.chars().any(char::is_control)), "{:?}", script.lines);
     if let Some(answers) = answers {

@@ -111,30 +111,44 @@ pub(super) fn run(work: &mut dyn Work, operator: &mut dyn Operator, retry: Retry
     }
 }
 
-/// Waits before a further attempt, with a line every few seconds. Enter or `r` ends the wait, `x` the attempts: then it gives `false`.
+/// Waits before a further attempt, by the clock, with a line every few seconds. `r` ends the wait, `x` the attempts: then it gives `false`.
+/// An empty line says nothing: a serial line that is noisy sends many.
 fn count_down(operator: &mut dyn Operator, pause: Duration, left: u32) -> bool {
-    let mut rest = pause;
+    let mut next_line = operator.now();
+    let deadline = next_line.saturating_add(pause);
+    let mut junk = 0;
     loop {
-        operator.line(&format!(
-            "metalstrap: trying again in {} s ({left} more after that); Enter: now, x: stop trying",
-            rest.as_secs()
-        ));
-        let step = rest.min(COUNT_EVERY);
-        match operator.wait(step) {
-            Typed::Line(line) => match line.trim() {
-                "" | "r" => return true,
-                "x" => return false,
-                _ => {}
-            },
-            Typed::Nothing => rest = rest.saturating_sub(step),
-            Typed::Closed => {
-                sysio::clock::pause(step);
-                rest = rest.saturating_sub(step);
-            }
-        }
+        let now = operator.now();
+        let rest = deadline.saturating_sub(now);
         if rest.is_zero() {
             return true;
         }
+        if now >= next_line {
+            operator.line(&format!(
+                "metalstrap: trying again in {} s ({left} more after that); r: now, x: stop trying",
+                rest.as_millis().div_ceil(1000)
+            ));
+            next_line = now.saturating_add(COUNT_EVERY);
+        }
+        let step = rest.min(next_line.saturating_sub(now));
+        match operator.wait(step) {
+            Typed::Line(line) => match line.trim() {
+                "" => {}
+                "r" => return true,
+                "x" => return false,
+                other => answer_junk(operator, other, &mut junk),
+            },
+            Typed::Nothing => {}
+            Typed::Closed => operator.pause(step),
+        }
+    }
+}
+
+/// Says that a line is no order, the first few times; answering noise makes more of it.
+fn answer_junk(operator: &mut dyn Operator, line: &str, junk: &mut u32) {
+    *junk = junk.saturating_add(1);
+    if *junk <= JUNK_MAX && !line.is_empty() {
+        operator.line(&format!("metalstrap: \"{}\" is no order", sanitise(line)));
     }
 }
 
@@ -170,32 +184,38 @@ fn stay(work: &mut dyn Work, operator: &mut dyn Operator, refusal: &Refusal) -> 
         operator.line("metalstrap: looking for a configuration every 10 s; plugging in a stick is enough");
     }
     show_menu(operator);
-    let mut junk = 0;
+    let (mut junk, mut quiet) = (0, true);
+    let mut next_look = operator.now().saturating_add(LOOK_EVERY);
     loop {
-        let line = match operator.wait(LOOK_EVERY) {
+        // By the clock: also while somebody types, or a line makes noise.
+        if operator.now() >= next_look {
+            if let Some(origin) = watches.then(|| work.news()).flatten() {
+                operator.line(&format!("metalstrap: found a configuration: {}", sanitise(&origin)));
+                return Order::Again;
+            }
+            next_look = operator.now().saturating_add(LOOK_EVERY);
+            if std::mem::replace(&mut quiet, true) {
+                junk = 0;
+            }
+        }
+        let step = next_look.saturating_sub(operator.now());
+        let line = match operator.wait(step) {
             Typed::Line(line) => line,
+            Typed::Nothing => continue,
             Typed::Closed if !watches => return Order::Leave,
-            other => {
-                if other == Typed::Closed {
-                    sysio::clock::pause(LOOK_EVERY);
-                }
-                match watches.then(|| work.news()).flatten() {
-                    Some(origin) => {
-                        operator.line(&format!("metalstrap: found a configuration: {}", sanitise(&origin)));
-                        return Order::Again;
-                    }
-                    None => continue,
-                }
+            Typed::Closed => {
+                operator.pause(step);
+                continue;
             }
         };
+        quiet = false;
         match obey(work, operator, line.trim()) {
             Some(Obeyed::Again) => return Order::Again,
             Some(Obeyed::Leave) => return Order::Leave,
             Some(Obeyed::Stay) => junk = 0,
             None => {
-                junk += 1;
+                answer_junk(operator, line.trim(), &mut junk);
                 if junk <= JUNK_MAX {
-                    operator.line(&format!("metalstrap: \"{}\" is no order", sanitise(line.trim())));
                     show_menu(operator);
                 }
             }
@@ -213,7 +233,7 @@ enum Obeyed {
 fn obey(work: &mut dyn Work, operator: &mut dyn Operator, line: &str) -> Option<Obeyed> {
     let (order, rest) = line.split_once(' ').map_or((line, ""), |(order, rest)| (order, rest.trim()));
     match (order, rest) {
-        ("" | "?" | "h", "") => show_menu(operator),
+        ("?" | "h", "") => show_menu(operator),
         ("r", "") => return Some(Obeyed::Again),
         ("i", "") => show_portrait(work, operator),
         ("s", to) => {

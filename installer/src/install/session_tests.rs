@@ -8,6 +8,7 @@ use crate::inventory::{Inventory, parse_inventory};
 use crate::refusal::Refusal;
 use crate::support::Destination;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Ends of the attempts, in order, and what was asked of it.
 #[derive(Default)]
@@ -89,8 +90,8 @@ fn what_may_pass_is_tried_again_with_a_countdown_and_then_stops() {
     assert_eq!(
         (counted[0].as_str(), counted[1].as_str()),
         (
-            "metalstrap: trying again in 10 s (2 more after that); Enter: now, x: stop trying",
-            "metalstrap: trying again in 5 s (2 more after that); Enter: now, x: stop trying"
+            "metalstrap: trying again in 10 s (2 more after that); r: now, x: stop trying",
+            "metalstrap: trying again in 5 s (2 more after that); r: now, x: stop trying"
         )
     );
     let stopped = "metalstrap: stopped with exit code 7, the disk was touched";
@@ -102,7 +103,8 @@ fn the_wait_can_be_cut_short_and_the_attempts_ended() {
     let mut machine = Machine::ending(&[DISK_IO; 3]);
     let mut script = Script::typing(&["", "noise", "r", "x", "p", "yes"]);
     session(&mut machine, &mut script);
-    assert_eq!(machine.done, ["attempt 1", "attempt 2", "attempt 3", "Off"]);
+    assert_eq!(machine.done, ["attempt 1", "attempt 2", "Off"]);
+    assert!(script.lines.contains(&"metalstrap: \"noise\" is no order".to_owned()));
 }
 
 #[test]
@@ -172,6 +174,40 @@ fn noise_is_answered_a_few_times_only_and_changes_nothing() {
     let answered = script.lines.iter().filter(|line| line.ends_with("is no order")).collect::<Vec<_>>();
     assert_eq!((answered.len(), answered[0].as_str()), (5, "metalstrap: \"login: \\u{1b}[2J\" is no order"));
     assert_eq!(script.lines.last().unwrap(), "metalstrap: not done");
+}
+
+/// A line of noise each tenth of a second, for a hundred seconds.
+fn noise(line: &str) -> Script {
+    Script { line_takes: Duration::from_millis(100), ..Script::typing(&[line; 1000]) }
+}
+
+#[test]
+fn noise_neither_delays_a_further_attempt_nor_hastens_it() {
+    for line in ["login:", ""] {
+        let mut machine = Machine::ending(&[DISK_IO; 3]);
+        let mut script = noise(line);
+        assert_eq!(session(&mut machine, &mut script), ExitCode::Ok);
+        assert_eq!(machine.done, ["attempt 1", "attempt 2", "attempt 3", "attempt 4"]);
+        assert_eq!(script.clock, Duration::from_secs(10 + 20 + 40), "{line:?}");
+        let counted = script.lines.iter().filter(|line| line.contains("trying again in")).count();
+        assert_eq!(counted, 2 + 4 + 8, "{line:?}");
+        let answered = script.lines.iter().filter(|line| line.ends_with("is no order")).count();
+        assert_eq!(answered, if line.is_empty() { 0 } else { 3 * 5 });
+    }
+}
+
+#[test]
+fn a_stick_that_is_plugged_in_while_a_line_makes_noise_is_found() {
+    for line in ["login:", ""] {
+        let mut machine = Machine::ending(&[NO_CONFIG]);
+        machine.news = [None, None, Some("volume METALSTRAP (/dev/sdb1), /cluster.toml")].into();
+        let mut script = noise(line);
+        assert_eq!(session(&mut machine, &mut script), ExitCode::Ok);
+        assert_eq!(machine.done, ["attempt 1", "look", "look", "look", "attempt 2"]);
+        assert_eq!(script.clock, Duration::from_secs(30));
+        let menus = script.lines.iter().filter(|line| line.as_str() == MENU[0]).count();
+        assert_eq!(menus, 1 + 5, "{line:?}");
+    }
 }
 
 #[test]
