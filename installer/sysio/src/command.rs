@@ -14,6 +14,9 @@ pub const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(300);
 /// More output than this is cut off (and drained), so that a runaway program cannot fill memory.
 const CAPTURE_MAX_BYTES: u64 = 64 << 20;
 
+/// How long a killed program is waited for. One that sleeps in the kernel, on a device that does not answer, ends when the device does.
+const REAP_LIMIT: Duration = Duration::from_secs(2);
+
 /// How much of standard error an error message shows.
 const STDERR_TAIL_BYTES: usize = 2000;
 
@@ -190,7 +193,7 @@ impl Cmd {
                     "command"
                 );
             }
-            Err(_) => kill_group(&mut child),
+            Err(_) => kill_group(child),
         }
         output
     }
@@ -257,17 +260,27 @@ impl Cmd {
     }
 }
 
-/// Ends a program that overran its limit, and whatever it started.
-fn kill_group(child: &mut Child) {
+/// Ends a program that overran its limit, and whatever it started. One that cannot be ended is left to a thread.
+fn kill_group(mut child: Child) {
     let pid = i32::try_from(child.id()).map(nix::unistd::Pid::from_raw);
     if let Ok(pid) = pid
         && let Err(error) = nix::sys::signal::killpg(pid, nix::sys::signal::Signal::SIGKILL)
     {
         tracing::debug!(%error, pid = pid.as_raw(), "killing the process group failed");
     }
-    if let Err(error) = child.wait() {
-        tracing::debug!(%error, "waiting for a killed program failed");
+    let deadline = Instant::now() + REAP_LIMIT;
+    while Instant::now() < deadline {
+        match child.try_wait() {
+            Ok(None) => thread::sleep(Duration::from_millis(1)),
+            Ok(Some(_)) => return,
+            Err(error) => {
+                tracing::debug!(%error, "waiting for a killed program failed");
+                return;
+            }
+        }
     }
+    tracing::warn!(pid = child.id(), "a killed program does not end: the kernel holds it");
+    thread::spawn(move || drop(child.wait()));
 }
 
 /// Reads a pipe to its end in a thread of its own.
