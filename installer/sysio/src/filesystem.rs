@@ -158,7 +158,10 @@ no mount line at all\n";
         let took = measure_sync(dir.path(), 2300, 5, std::time::Duration::from_secs(600)).unwrap();
         assert_eq!(took.len(), 5);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-        assert_eq!(measure_sync(dir.path(), 2300, 5, std::time::Duration::ZERO).unwrap(), []);
+        assert_eq!(
+            measure_sync(dir.path(), 2300, 5, std::time::Duration::ZERO).unwrap(),
+            Vec::<std::time::Duration>::new()
+        );
         assert!(measure_sync(&dir.path().join("none"), 1, 1, std::time::Duration::ZERO).is_err());
     }
 

@@ -2,6 +2,7 @@
 
 use crate::files::Digested;
 use reqwest::blocking::{Client, Response};
+use reqwest::redirect::Policy;
 use sha2::{Digest, Sha256};
 use std::io::{self, Read, Write};
 use std::thread;
@@ -105,7 +106,7 @@ impl HttpError {
     /// True when trying again may help: no answer, a broken stream, a server in trouble; not a wrong address or a refusal.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Transport { .. } | Self::Unsent { .. } => true,
+            Self::Transport { source, .. } | Self::Unsent { source, .. } => !source.is_redirect(),
             Self::Stream { action, .. } => *action == READING,
             Self::Status { status, .. } | Self::NotTaken { status, .. } => {
                 *status >= 500 || *status == 408 || *status == 429
@@ -189,6 +190,28 @@ pub fn without_user(url: &str) -> String {
     }
 }
 
+/// A server sends us from HTTPS to plain HTTP, where anybody on the way could read and change what comes.
+#[derive(Debug, thiserror::Error)]
+#[error("the server redirects from https to http ({host}), which is refused")]
+struct Downgraded {
+    host: String,
+}
+
+/// A few redirects are followed, none of them from HTTPS to plain HTTP: who named an https URL relies on it.
+fn redirects() -> Policy {
+    let limited = Policy::limited(REDIRECTS_MAX);
+    Policy::custom(move |attempt| {
+        let downgraded = attempt.url().scheme() != "https"
+            && attempt.previous().last().is_some_and(|from| from.scheme() == "https");
+        if downgraded {
+            let host = attempt.url().host_str().unwrap_or_default().to_owned();
+            attempt.error(Downgraded { host })
+        } else {
+            limited.redirect(attempt)
+        }
+    })
+}
+
 /// A client for this URL. Plain HTTP gets one without any root certificate, so that it works on a machine that has none.
 fn build_client(url: &str, limit: Duration) -> Result<Client, HttpError> {
     // Fails when a provider is installed already, which is just as well.
@@ -196,7 +219,7 @@ fn build_client(url: &str, limit: Duration) -> Result<Client, HttpError> {
     let mut builder = Client::builder()
         .connect_timeout(CONNECT_LIMIT)
         .timeout(limit)
-        .redirect(reqwest::redirect::Policy::limited(REDIRECTS_MAX))
+        .redirect(redirects())
         .user_agent(concat!("metalstrap/", env!("CARGO_PKG_VERSION")));
     if !url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
         builder = builder.tls_certs_only([]);
@@ -219,11 +242,8 @@ pub fn look(
     // Fails when a provider is installed already, which is just as well.
     let _installed_before = rustls::crypto::ring::default_provider().install_default();
     let failed = |source| HttpError::Client { url: url.to_owned(), source };
-    let mut builder = Client::builder()
-        .connect_timeout(limit)
-        .timeout(limit)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy();
+    let mut builder =
+        Client::builder().connect_timeout(limit).timeout(limit).redirect(Policy::none()).no_proxy();
     builder = match trusted {
         None => builder.tls_danger_accept_invalid_certs(true),
         Some(pem) => builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem).map_err(failed)?),
@@ -308,9 +328,12 @@ fn receive(
 
 #[cfg(test)]
 mod tests {
-    use super::{Retry, get, get_into, send, without_user};
+    use super::{Retry, fetch, get, get_into, redirects, send, without_user};
+    use reqwest::blocking::Client;
+    use std::error::Error;
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::TcpListener;
+    use std::sync::Arc;
     use std::thread::{self, JoinHandle};
     use std::time::Duration;
 
@@ -406,6 +429,72 @@ mod tests {
         let error = send(&url, b"abc", "application/gzip", QUICK).unwrap_err();
         assert_eq!(error.to_string(), format!("sending to {url}: the server answered 403"));
         server.join().unwrap();
+    }
+
+    /// Answers one connection over TLS, with a certificate that nobody signed, with a redirect.
+    fn redirect_over_tls(to: String) -> (String, JoinHandle<()>) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}/x", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let connection = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream);
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.extend(byte);
+            }
+            let text = format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
+            stream.write_all(text.as_bytes()).unwrap();
+            stream.conn.send_close_notify();
+            stream.flush().unwrap();
+        });
+        (url, server)
+    }
+
+    #[test]
+    fn a_redirect_from_https_to_http_is_refused_and_one_to_https_followed() {
+        let _installed_before = rustls::crypto::ring::default_provider().install_default();
+        let client = || Client::builder().redirect(redirects()).tls_danger_accept_invalid_certs(true);
+        let ask = |url: &str| fetch(&client().build().unwrap(), url, 10, &mut |_, _| {}, &mut Vec::new());
+        let (target, plain) = serve(vec![answer("200 OK", "abc")]);
+        let (url, server) = redirect_over_tls(target.clone());
+        let error = ask(&url).unwrap_err();
+        let mut cause: &dyn Error = &error;
+        while let Some(next) = cause.source() {
+            cause = next;
+        }
+        assert_eq!(
+            (error.to_string(), cause.to_string().as_str()),
+            (
+                format!("fetching {url}"),
+                "the server redirects from https to http (127.0.0.1), which is refused"
+            )
+        );
+        assert!(!error.is_transient());
+        server.join().unwrap();
+        // Over TLS all the way to the refusal, and over plain HTTP to the end.
+        let (second, last) = redirect_over_tls(target.clone());
+        let (first, server) = redirect_over_tls(second);
+        let error = ask(&first).unwrap_err();
+        assert!(!error.is_transient());
+        server.join().unwrap();
+        last.join().unwrap();
+        let text = format!("HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n");
+        let (url, server) = serve(vec![text]);
+        assert_eq!(get(&url, 10, QUICK).unwrap(), b"abc");
+        server.join().unwrap();
+        assert_eq!(plain.join().unwrap(), 1, "only the last one came to it");
     }
 
     #[test]
