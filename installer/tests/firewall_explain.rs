@@ -24,8 +24,20 @@ struct Site {
 
 impl Site {
     fn with(cni: &str, more: &str) -> Self {
+        Self::of(HA.replacen("name = \"ha\"", &format!("name = \"ha\"\ncni = \"{cni}\""), 1) + more)
+    }
+
+    /// The example with some parts replaced, each of which stands there once.
+    fn but(replaced: &[(&str, &str)]) -> Self {
+        let replace = |text: String, (old, new): &(&str, &str)| {
+            assert_eq!(text.matches(old).count(), 1, "{old}");
+            text.replace(old, new)
+        };
+        Self::of(replaced.iter().fold(HA.to_owned(), replace))
+    }
+
+    fn of(text: String) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let text = HA.replacen("name = \"ha\"", &format!("name = \"ha\"\ncni = \"{cni}\""), 1) + more;
         std::fs::write(folder.path().join("cluster.toml"), text).unwrap();
         Self { folder }
     }
@@ -225,4 +237,49 @@ fn show_prints_every_flow_or_the_very_rules() {
         "{rules}"
     );
     assert!(!rules.contains("flush"), "{rules}");
+}
+
+/// What is asked comes the way that answers to it take: by routes and further interfaces, as the kernel's reverse-path check has it.
+#[test]
+fn routes_and_further_interfaces_decide_where_somebody_arrives() {
+    let worker = "mac = \"52:54:00:00:00:21\"\naddress = \"10.0.0.21\"";
+    let with_other = "interfaces = [{ network = \"cluster\", mac = \"52:54:00:00:00:21\", address = \"10.0.0.21\" }, \
+                      { network = \"other\", mac = \"52:54:00:00:09:21\", addresses = [\"10.9.0.21/24\"] }]";
+    let admin = "sources = [\"10.0.0.0/28\"]";
+    Site::but(&[(admin, "sources = [\"10.9.0.0/24\"]"), (worker, with_other)]).answers(&[(
+        "tcp/22 from 10.9.0.5 to worker-1",
+        "tcp/22 from 10.9.0.5 to worker-1 (10.0.0.21): denied in chain input: it arrives in a network of its own, where no flow lets anything in",
+    )]);
+    let leg = "address = \"10.0.0.7\" }";
+    let with_route = "address = \"10.0.0.7\", routes = [{ to = \"172.16.0.0/24\", via = \"10.0.0.1\" }] }";
+    Site::but(&[(admin, "sources = [\"172.16.0.0/24\"]"), (leg, with_route)]).answers(&[(
+        "tcp/22 from admin to proxy-dmz-1",
+        "tcp/22 from admin (as 172.16.0.1) to proxy-dmz-1 (10.0.0.7): allowed in chain input by flow ssh-from-admin (builtin): operators log in",
+    )]);
+    let dmz = "address = \"192.168.1.10\" }";
+    let with_route =
+        "address = \"192.168.1.10\", routes = [{ to = \"203.0.113.0/24\", via = \"192.168.1.1\" }] }";
+    Site::but(&[("gateway = \"192.168.1.1\"\n", ""), (dmz, with_route)]).answers(&[(
+        "tcp/443 from 203.0.113.9 to proxy-dmz-1",
+        "tcp/443 from 203.0.113.9 to proxy-dmz-1 (192.168.1.10): allowed in chain input by flow web-from-outside (builtin): everybody may reach the web through the DMZ proxy",
+    )]);
+}
+
+#[test]
+fn a_node_reaches_itself_and_its_address_on_a_wire_is_forged() {
+    Site::with("flannel-vxlan", "").answers(&[
+        (
+            "tcp/6443 from master-1 to master-1",
+            "tcp/6443 from master-1 (as 10.0.0.11) to master-1 (10.0.0.11): allowed in chain input: the node reaches itself over loopback",
+        ),
+        (
+            "tcp/6443 from 10.0.0.11 to master-1",
+            "tcp/6443 from 10.0.0.11 to master-1 (10.0.0.11): denied in chain spoofing: 10.0.0.11 is an address of this node itself",
+        ),
+    ]);
+    // The only administrator is a node.
+    Site::but(&[("sources = [\"10.0.0.0/28\"]", "sources = [\"10.0.0.5/32\"]")]).answers(&[(
+        "tcp/22 from admin to master-1",
+        "tcp/22 from admin (as 10.0.0.5) to master-1 (10.0.0.11): allowed in chain input by flow ssh-from-admin (builtin): operators log in",
+    )]);
 }

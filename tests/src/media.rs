@@ -151,14 +151,22 @@ fn fat_label(disk: &Path, start: u64) -> Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(label).trim_end().to_owned()))
 }
 
+/// A name may have a folder before it, which is made if need be.
 fn copy_into_fat(image: &str, name: &str, content: &[u8]) -> Result<()> {
-    if name.contains('/') {
-        bail!("`{name}` is not a file name");
-    }
     let dir = tempfile::tempdir()?;
-    let source = dir.path().join(name);
+    let target = match name.split_once('/') {
+        None => "::/".to_owned(),
+        Some((_, file)) if file.contains('/') => bail!("`{name}` is in a folder of a folder"),
+        Some((folder, _)) => {
+            let target = format!("::/{folder}");
+            // A folder that is there already is skipped.
+            stdout_of("mmd", &["-D", "s", "-i", image, &target])?;
+            target
+        }
+    };
+    let source = dir.path().join(name.rsplit('/').next().unwrap_or(name));
     fs::write(&source, content)?;
-    stdout_of("mcopy", &["-o", "-i", image, &source.display().to_string(), "::/"]).map(drop)
+    stdout_of("mcopy", &["-o", "-i", image, &source.display().to_string(), &target]).map(drop)
 }
 
 #[cfg(test)]

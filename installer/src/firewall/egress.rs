@@ -106,7 +106,7 @@ fn destinations(node: &NodeConfig, kind: NodeKind, flow: &Flow, own: IpAddr) -> 
 fn names_and_time(node: &NodeConfig) -> Vec<Egress> {
     let mut list = vec![];
     let dns: BTreeSet<IpNet> =
-        node.interfaces.iter().flat_map(|leg| &leg.dns).map(|server| IpNet::from(*server)).collect();
+        node.network.links().iter().flat_map(|link| &link.dns).map(|server| IpNet::from(*server)).collect();
     let both = Service::Ports(vec![PortSpec::tcp(DNS_PORT), PortSpec::udp(DNS_PORT)]);
     add(&mut list, "dns", dns.into_iter().collect(), both, "names, from the servers of the cluster file");
     // A server known by name only, or Debian's pool, can be anywhere.

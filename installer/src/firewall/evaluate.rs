@@ -146,6 +146,9 @@ impl Model {
         let (source, destination) = (packet.source, packet.destination);
         match packet.leg {
             Leg::Pods => self.judge_pods(source, destination, packet.kind),
+            Leg::Other => {
+                denied(Chain::Input, "it arrives in a network of its own, where no flow lets anything in")
+            }
             leg if self.interface(leg).is_none() => denied(Chain::Guard, "the node has no such interface"),
             leg => self.judge_wire(leg, source, destination, packet.kind),
         }
@@ -258,24 +261,13 @@ impl Model {
 
     /// The wire that an answer to what arrived on `leg` would leave by.
     fn way_back(&self, leg: Leg, address: IpAddr) -> Option<Leg> {
-        let legs = [Leg::Cluster, Leg::Dmz];
         if LINK_LOCAL_NET.contains(&address) {
             return Some(leg);
         }
         if self.routes_pods() && listed(&self.pod_cidr, address) {
             return Some(Leg::Cluster);
         }
-        let on_link = |leg: &Leg| {
-            self.interface(*leg).is_some_and(|i| match address {
-                IpAddr::V4(address) => i.address.contains(&address),
-                IpAddr::V6(address) => i.address6.is_some_and(|net| net.contains(&address)),
-            })
-        };
-        let leads_out = |leg: &Leg| {
-            self.interface(*leg)
-                .is_some_and(|i| if address.is_ipv4() { i.has_default_route } else { i.has_default_route6 })
-        };
-        legs.into_iter().find(on_link).or_else(|| legs.into_iter().find(leads_out))
+        self.routes.way_to(address)
     }
 
     /// The interface of a wire.
@@ -283,7 +275,7 @@ impl Model {
         match leg {
             Leg::Cluster => Some(&self.cluster_leg),
             Leg::Dmz => self.dmz_leg.as_ref(),
-            Leg::Pods => None,
+            Leg::Pods | Leg::Other => None,
         }
     }
 }

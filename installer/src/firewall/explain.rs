@@ -1,6 +1,6 @@
 //! `metalstrap firewall explain`: a question in words, answered from the flows.
 
-use super::evaluate::{Packet, PacketKind, Verdict};
+use super::evaluate::{Chain, Packet, PacketKind, Verdict};
 use super::model::{Flow, Group, Leg, Model, NodeKind, Origin, Target, cluster_addresses, members};
 use ipnet::IpNet;
 use profiles::firewall::{FlowFrom, PortSpec, Transport};
@@ -145,7 +145,12 @@ pub fn explain(
         }
     };
     let packet = Packet { leg, source, destination, kind };
-    let verdict = model.evaluate(&packet);
+    let verdict = if asks_itself(model, group, from, source) {
+        let why = "the node reaches itself over loopback".to_owned();
+        Verdict::Allowed { chain: Chain::Input, flow: None, why }
+    } else {
+        model.evaluate(&packet)
+    };
     let flow = verdict.flow().and_then(|id| model.flows.iter().find(|flow| flow.id == id));
     let from = match from {
         From::Group(group) => group.to_string(),
@@ -198,23 +203,36 @@ fn source_of(
                 !matches!(group, FlowFrom::Cluster | FlowFrom::Dmz | FlowFrom::Admin | FlowFrom::Pods);
             let ranges = members(node, Group::from(*group));
             let ranges = ranges.iter().filter(|range| matches!(range, IpNet::V6(_)) == six);
-            let mut hosts = ranges.flat_map(|range| range.hosts().take(HOSTS_TRIED));
+            let mut hosts = ranges.clone().flat_map(|range| range.hosts().take(HOSTS_TRIED));
+            let mut all = ranges.flat_map(|range| range.hosts().take(1));
             let found = if is_role {
                 // Another node than the one that is asked about, if there is one.
                 let all: Vec<IpAddr> = hosts.collect();
                 all.iter().copied().find(|host| !model.addresses.contains(host)).or(all.first().copied())
             } else {
-                hosts.find(|host| !taken(host))
+                // Administrators may all be nodes.
+                hosts.find(|host| !taken(host)).or_else(|| all.next().filter(|_| *group == FlowFrom::Admin))
             };
             Ok((Some(*group), found.ok_or_else(|| nobody(group))?))
         }
     }
 }
 
+/// True when a node is asked about itself, or a role that it alone has. Its address as such is another question: on a wire that is forged.
+fn asks_itself(model: &Model, group: Option<FlowFrom>, from: &From, source: IpAddr) -> bool {
+    let by_name = matches!(from, From::Node(name) if *name == model.hostname);
+    by_name || (group.is_some() && model.addresses.contains(&source))
+}
+
 /// Where a packet of that group, or of that address, arrives.
 fn leg_of(model: &Model, group: Option<FlowFrom>, source: IpAddr) -> Leg {
     let inside = |ranges: &[IpNet]| ranges.iter().any(|range| range.contains(&source));
     let from_pods = group.map_or_else(|| inside(&model.pod_cidr), |group| group == FlowFrom::Pods);
+    // A zone stands where the cluster file puts it; whoever else asks comes the way that answers to him take.
+    let by_route = matches!(group, None | Some(FlowFrom::Admin)) && !from_pods;
+    if let Some(leg) = model.routes.way_to(source).filter(|_| by_route) {
+        return leg;
+    }
     let outside = match group {
         Some(group) => matches!(group, FlowFrom::Dmz | FlowFrom::Wan),
         None => !inside(&model.cluster_network),

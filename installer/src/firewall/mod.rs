@@ -10,8 +10,10 @@ mod evaluate;
 pub mod explain;
 mod model;
 mod operator;
+mod routing;
 mod rules;
 
 pub use evaluate::{Chain, Packet, PacketKind, Verdict};
 pub use model::{Egress, Flow, Group, Leg, LegFacts, Model, NodeKind, Origin, PodNetwork, Service, Target};
+pub use routing::Routes;
 pub use rules::{DROP_COUNTERS, counter_of, egress_counter_of};

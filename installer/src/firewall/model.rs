@@ -1,5 +1,6 @@
 //! The types of the model, and how a node config becomes one.
 
+use super::routing::Routes;
 use super::{builtin, egress, operator};
 use crate::render::RenderError;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -92,6 +93,8 @@ pub enum Leg {
     Dmz,
     /// The interfaces of the container network.
     Pods,
+    /// Any other interface, in a network of its own: no flow lets anything in there.
+    Other,
 }
 
 /// A group of sources with a name. All nodes of a cluster agree on who is in it.
@@ -316,6 +319,9 @@ pub struct Model {
     /// What MetalLB hands out.
     #[serde(serialize_with = "texts")]
     pub load_balancers: Vec<AddressPool>,
+    /// Which interface leads where.
+    #[serde(skip)]
+    pub routes: Routes,
     /// What may come in, by id.
     pub flows: Vec<Flow>,
     /// What the node may open; `None`: anything.
@@ -349,10 +355,16 @@ impl Model {
             (Some(metallb), true) => metallb.pools.clone(),
             _ => vec![],
         };
+        let leg_of = |name: &str| match &dmz_leg {
+            _ if name == cluster_leg.name => Leg::Cluster,
+            Some(dmz) if name == dmz.name => Leg::Dmz,
+            _ => Leg::Other,
+        };
         Ok(Self {
             hostname: node.hostname.clone(),
             kind,
             addresses: addresses(node, kind),
+            routes: Routes::of(&node.network, leg_of),
             cluster_leg,
             dmz_leg,
             cluster_network: members(node, Group::Cluster),

@@ -50,7 +50,10 @@ fn api_names<'a>(input: &Input<'a>) -> Result<Vec<&'a str>, RenderError> {
 fn resolv_conf(input: &Input<'_>) -> Result<String, RenderError> {
     let mut text = format!("{HEADER}search {}\n", dns_name("domain", &input.node.cluster.domain)?);
     let mut seen: BTreeSet<IpAddr> = BTreeSet::new();
-    for server in input.node.interfaces.iter().flat_map(|i| &i.dns).filter(|dns| seen.insert(**dns)) {
+    // Those of the legs first: the C library asks the first three.
+    let of_legs = input.node.interfaces.iter().flat_map(|leg| &leg.dns);
+    let of_others = input.node.network.links().iter().flat_map(|link| &link.dns);
+    for server in of_legs.chain(of_others).filter(|dns| seen.insert(**dns)) {
         text.push_str(&format!("nameserver {server}\n"));
     }
     Ok(text)

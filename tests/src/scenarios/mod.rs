@@ -13,6 +13,7 @@ mod network_contract;
 mod operate;
 mod pxe;
 mod refusals;
+mod reinstall;
 mod self_test;
 mod stopped;
 
@@ -112,6 +113,13 @@ pub const SCENARIOS: &[Scenario] = &[
         after: None,
         long: false,
         run: install::iso_uefi,
+    },
+    Scenario {
+        name: "reinstall",
+        shows: "an installed machine installed again by the id of its install, once, and with the data of its data disk",
+        after: Some("iso-uefi"),
+        long: true,
+        run: reinstall::run,
     },
     Scenario {
         name: "pxe-bios",
