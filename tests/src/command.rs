@@ -23,7 +23,7 @@ pub fn stdout_of<S: AsRef<OsStr>>(program: &str, args: &[S]) -> Result<Vec<u8>> 
 ///
 /// # Errors
 /// The program cannot be started.
-fn output_of<S: AsRef<OsStr>>(program: &str, args: &[S]) -> Result<Output> {
+pub fn output_of<S: AsRef<OsStr>>(program: &str, args: &[S]) -> Result<Output> {
     Command::new(program)
         .args(args)
         .env("LC_ALL", "C")

@@ -1,6 +1,6 @@
 //! Disks and sticks as files, made without root.
 
-use crate::command::stdout_of;
+use crate::command::{output_of, stdout_of};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::fs::{self, File};
@@ -159,8 +159,8 @@ fn copy_into_fat(image: &str, name: &str, content: &[u8]) -> Result<()> {
         Some((_, file)) if file.contains('/') => bail!("`{name}` is in a folder of a folder"),
         Some((folder, _)) => {
             let target = format!("::/{folder}");
-            // A folder that is there already is skipped.
-            stdout_of("mmd", &["-D", "s", "-i", image, &target])?;
+            // It fails where the folder is there already; where it is not, the copy below will.
+            output_of("mmd", &["-D", "s", "-i", image, &target])?;
             target
         }
     };
