@@ -107,7 +107,7 @@ codes! {
     RangeOverlap "E_RANGE_OVERLAP" "Two of the cluster, DMZ, pod and service ranges overlap, or another network or a route of a node overlaps one of them.";
     RangeHostBits "E_RANGE_HOST_BITS" "A range whose address has bits set behind the prefix, such as 10.0.0.5/22.";
     RangeUnusable "E_RANGE_UNUSABLE" "A range that cannot be used for this: loopback, link-local, multicast, or too small or large.";
-    PoolInvalid "E_POOL_INVALID" "A pool that is outside its network, ends before it starts, or overlaps another pool.";
+    PoolInvalid "E_POOL_INVALID" "A pool that is outside its network, ends before it starts, overlaps another pool, or holds the gateway, a DNS server or an end of the network.";
     GatewayInvalid "E_GATEWAY_INVALID" "A gateway that is not a host address of its network.";
     LabelForbidden "E_LABEL_FORBIDDEN" "A label that a kubelet may not give itself; it would refuse to start.";
     TaintDuplicate "E_TAINT_DUPLICATE" "The same taint key and effect twice on one node.";
@@ -120,7 +120,7 @@ codes! {
     FlowZone "E_FLOW_ZONE" "A flow from or to something that this cluster does not have.";
     FlowRisk "E_FLOW_RISK" "A flow that opens etcd, the API, the kubelet, SSH or the pod network to where it should not be. If it has to be, say why in `accept_risk`; the health report repeats it.";
     FeatureCni "E_FEATURE_CNI" "A feature that the container network of this cluster does not have.";
-    FeaturePool "E_FEATURE_POOL" "A pool of MetalLB that is not inside one of `networks.cluster.pools`, or ends before it starts.";
+    FeaturePool "E_FEATURE_POOL" "A pool of MetalLB that is not inside one of `networks.cluster.pools`, ends before it starts, overlaps another one, or holds the gateway, a DNS server or an end of the network.";
     FeatureAddress "E_FEATURE_ADDRESS" "A feature that needs addresses of others and has none, or has one that is a node of this cluster.";
     CheckUnknown "E_CHECK_UNKNOWN" "A preflight check to be left out that does not exist.";
     CheckNeeded "E_CHECK_NEEDED" "A preflight check that cannot be left out: it protects data, or the install could not end without it.";

@@ -130,4 +130,32 @@ fn features_need_their_network_and_their_addresses() {
             "E_FEATURE_POOL features.metallb.pools[1]: 10.0.3.150-10.0.3.120 ends before it starts",
         ]
     );
+    assert_eq!(
+        found(include_str!("corpus/bad/features_pools_overlap.toml")),
+        [
+            "E_FEATURE_POOL features.metallb.pools[1]: 10.0.3.150-10.0.3.160 overlaps the pool 10.0.3.100-10.0.3.150"
+        ]
+    );
+}
+
+#[test]
+fn a_pool_holds_nobodys_address() {
+    assert_eq!(
+        found(include_str!("corpus/bad/pool_of_others.toml")),
+        [
+            "E_POOL_INVALID networks.cluster.pools[0]: 10.0.0.0-10.0.0.0 holds 10.0.0.0, the network's own address of 10.0.0.0/22",
+            "E_POOL_INVALID networks.cluster.pools[1]: 10.0.0.1-10.0.0.1 holds 10.0.0.1, the gateway",
+            "E_POOL_INVALID networks.cluster.pools[2]: 10.0.0.2-10.0.0.2 holds 10.0.0.2, the DNS server",
+            "E_POOL_INVALID networks.cluster.pools[3]: 10.0.3.100-10.0.3.255 holds 10.0.3.255, the broadcast address of 10.0.0.0/22",
+        ]
+    );
+    let metallb = found(include_str!("corpus/bad/features_pool_of_others.toml"));
+    assert_eq!(
+        metallb.into_iter().filter(|line| line.starts_with("E_FEATURE_POOL")).collect::<Vec<_>>(),
+        [
+            "E_FEATURE_POOL features.metallb.pools[0]: 10.0.0.1-10.0.0.1 holds 10.0.0.1, the gateway",
+            "E_FEATURE_POOL features.metallb.pools[1]: 10.0.0.2-10.0.0.3 holds 10.0.0.2, the DNS server",
+            "E_FEATURE_POOL features.metallb.pools[2]: 10.0.3.255-10.0.3.255 holds 10.0.3.255, the broadcast address of 10.0.0.0/22",
+        ]
+    );
 }

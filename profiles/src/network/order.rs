@@ -56,7 +56,7 @@ pub fn is_link_name(text: &str) -> bool {
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.bytes().all(sign)
         && !text.bytes().all(|b| b.is_ascii_digit())
-        && !["all", "default", "lo"].contains(&text)
+        && !["all", "bonding_masters", "default", "lo"].contains(&text)
 }
 
 /// The links, lower ones first.

@@ -1,6 +1,7 @@
 //! Optional parts of the cluster: whether the container network has them, and whose addresses they name.
 
 use super::findings::Findings;
+use super::ranges::taken;
 use super::view::View;
 use crate::code::Code;
 use crate::node::{Cni, Role};
@@ -58,7 +59,7 @@ fn node_with<'v>(view: &'v View<'_>, address: Ipv4Addr) -> Option<&'v str> {
     Some(&node.entry.hostname)
 }
 
-/// What MetalLB hands out is kept free by a pool of the network.
+/// What MetalLB hands out is kept free by a pool of the network, is nobody's, and is handed out once.
 pub(super) fn pools(view: &View<'_>, findings: &mut Findings<'_, '_>) {
     let (Some(features), Some(network)) = (&view.features, &view.network) else { return };
     let Some(metallb) = &features.metallb else { return };
@@ -75,6 +76,16 @@ pub(super) fn pools(view: &View<'_>, findings: &mut Findings<'_, '_>) {
         {
             let message = format!("{pool} is not inside one of `networks.cluster.pools`");
             findings.value(Code::FeaturePool, &path.index(n), message);
+        } else {
+            for why in taken(network, pool) {
+                findings.value(Code::FeaturePool, &path.index(n), why);
+            }
+        }
+        let mut earlier = metallb.pools.iter().take(n).filter(|other| other.first <= other.last);
+        if pool.first <= pool.last
+            && let Some(other) = earlier.find(|other| other.first <= pool.last && pool.first <= other.last)
+        {
+            findings.value(Code::FeaturePool, &path.index(n), format!("{pool} overlaps the pool {other}"));
         }
     }
     if view.complete && view.count(Role::Master) + view.count(Role::Worker) == 0 {

@@ -10,8 +10,12 @@ use crate::node::MacAddr;
 use crate::path::KeyPath;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What k3s and the container networks call theirs: the node leaves such interfaces alone.
-const POD_INTERFACES: [&str; 8] = ["cali", "cilium", "cni", "flannel", "kube-", "lxc", "tunl", "veth"];
+/// What k3s, its kube-proxy and DNS cache and the container networks call theirs: the node leaves such interfaces alone.
+const POD_INTERFACES: [&str; 10] =
+    ["cali", "cilium", "cni", "flannel", "kube-", "lxc", "nodelocaldns", "tunl", "veth", "vxlan.calico"];
+
+/// What Docker calls its bridges.
+const DOCKER_INTERFACES: &str = "docker";
 
 /// What the kernel calls cards before they get their name: another card may hold it at that moment.
 const KERNEL_STEMS: [&str; 2] = ["eth", "wlan"];
@@ -63,6 +67,9 @@ fn unfit(draft: &Draft) -> Option<String> {
     }
     if POD_INTERFACES.iter().any(|stem| name.starts_with(stem)) {
         return Some(format!("`{name}` is what Kubernetes calls an interface of its own"));
+    }
+    if name.starts_with(DOCKER_INTERFACES) {
+        return Some(format!("`{name}` is what Docker calls an interface of its own"));
     }
     let numbered = |stem: &&str| {
         let rest = name.strip_prefix(*stem);

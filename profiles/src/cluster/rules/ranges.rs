@@ -2,11 +2,12 @@
 
 use super::findings::Findings;
 use super::view::View;
+use crate::cluster::file::{AddressPool, ClusterNetwork};
 use crate::code::Code;
 use crate::node::Role;
 use crate::path::KeyPath;
 use ipnet::{IpNet, Ipv4Net};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 
 /// Every node gets a range of this prefix length out of the pod range.
@@ -99,7 +100,27 @@ pub(super) fn is_host_of(network: Ipv4Net, address: Ipv4Addr) -> bool {
     network.contains(&address) && address != network.network() && address != network.broadcast()
 }
 
-/// Pools are inside the cluster network, run forwards, and do not overlap.
+/// What of a pool is somebody's already: the gateway, a DNS server, or an end of the network.
+pub(super) fn taken(network: &ClusterNetwork, pool: &AddressPool) -> Vec<String> {
+    let range = network.cidr;
+    let gateway = network.gateway.map(|gateway| ("gateway".to_owned(), gateway));
+    let servers = network.dns.iter().filter_map(|server| match server {
+        IpAddr::V4(server) if network.gateway != Some(*server) => Some(("DNS server".to_owned(), *server)),
+        _ => None,
+    });
+    let ends = [
+        (format!("network's own address of {}", range.trunc()), range.network()),
+        (format!("broadcast address of {}", range.trunc()), range.broadcast()),
+    ];
+    let all = gateway.into_iter().chain(servers).chain(ends);
+    let inside = all.filter(|(_, address)| pool.contains(*address));
+    let mut found: Vec<String> =
+        inside.map(|(what, address)| format!("{pool} holds {address}, the {what}")).collect();
+    found.dedup();
+    found
+}
+
+/// Pools are inside the cluster network, run forwards, hold nobody's address, and do not overlap.
 pub(super) fn pools(view: &View<'_>, findings: &mut Findings<'_, '_>) {
     let Some(network) = &view.network else { return };
     for (n, pool) in network.pools.iter().enumerate() {
@@ -109,6 +130,10 @@ pub(super) fn pools(view: &View<'_>, findings: &mut Findings<'_, '_>) {
         } else if !network.cidr.contains(&pool.first) || !network.cidr.contains(&pool.last) {
             let message = format!("{pool} is not inside the cluster network {}", network.cidr.trunc());
             findings.value(Code::PoolInvalid, &path, message);
+        } else {
+            for why in taken(network, pool) {
+                findings.value(Code::PoolInvalid, &path, why);
+            }
         }
         let mut earlier = network.pools.iter().take(n);
         if let Some(other) = earlier.find(|other| other.first <= pool.last && pool.first <= other.last) {
