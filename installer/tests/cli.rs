@@ -68,6 +68,23 @@ fn a_wrong_argument_ends_with_2_and_help_with_0() {
 }
 
 #[test]
+fn check_of_a_file_that_is_too_long_says_so_with_its_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.toml");
+    std::fs::write(&path, vec![b'#'; 2 << 20]).unwrap();
+    let name = path.to_str().unwrap();
+    let (code, out, _) = metalstrap(&["check", name, "--output", "json"]);
+    assert_eq!(code, 2);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let found = &json["diagnostics"][0];
+    assert_eq!((found["code"].as_str(), found["line"].as_u64()), (Some("E_FILE_TOO_LARGE"), Some(1)));
+    assert_eq!(found["message"].as_str(), Some("the file has more than 1048576 bytes"));
+    std::fs::write(&path, vec![b'#'; 1 << 20]).unwrap();
+    let (_, out, _) = metalstrap(&["check", name, "--output", "json"]);
+    assert!(!out.contains("E_FILE_TOO_LARGE"), "{out}");
+}
+
+#[test]
 fn init_writes_files_that_check_accepts_and_replaces_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("new");

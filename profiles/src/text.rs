@@ -53,7 +53,8 @@ pub(crate) fn parse_text<'b>(
         });
     };
     if bytes.len() > FILE_BYTES_MAX {
-        let message = format!("the file has {} bytes, at most {FILE_BYTES_MAX} are allowed", bytes.len());
+        // Who reads it stops one byte behind the limit: how long it is nobody knows.
+        let message = format!("the file has more than {FILE_BYTES_MAX} bytes");
         refuse(Code::FileTooLarge, (1, 1), message);
         return None;
     }
@@ -120,7 +121,7 @@ mod tests {
         );
         assert_eq!(refusal(b"ab\0"), "f:1:3: error E_FILE_NUL: the file holds a NUL byte");
         let large = vec![b'#'; 1024 * 1024 + 1];
-        let text = "f:1:1: error E_FILE_TOO_LARGE: the file has 1048577 bytes, at most 1048576 are allowed";
+        let text = "f:1:1: error E_FILE_TOO_LARGE: the file has more than 1048576 bytes";
         assert_eq!(refusal(&large), text);
         assert_eq!(parse_text("f", b"a = 1", &mut vec![]), Some("a = 1"));
     }

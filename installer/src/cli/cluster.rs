@@ -1,12 +1,12 @@
 //! Reading the cluster file for a command, with its diagnostics.
 
-use crate::config_source::{CONFIG_MAX_BYTES, SECRETS_NAME};
+use crate::config_source::{CONFIG_READ_BYTES, SECRETS_NAME};
 use crate::exit::{ExitCode, ExitWith, Failure};
 use profiles::{Cluster, Diagnostic, Loaded};
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use sysio::files::read_capped;
+use sysio::files::read_start;
 
 /// A cluster file that cannot be used, with everything that is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,11 +38,11 @@ pub fn count_of(number: usize, noun: &str) -> String {
 /// When a file cannot be read; what is wrong *in* it is among the diagnostics.
 pub fn read_loaded(file: &Path, secrets: Option<&Path>) -> Result<Loaded, Failure> {
     let exit_of = |error: &sysio::files::FileError| match error.source.kind() {
-        ErrorKind::NotFound | ErrorKind::InvalidData | ErrorKind::IsADirectory => ExitCode::InvalidInput,
+        ErrorKind::NotFound | ErrorKind::IsADirectory => ExitCode::InvalidInput,
         _ => ExitCode::Io,
     };
     let read = |path: &Path| {
-        read_capped(path, CONFIG_MAX_BYTES).map_err(|error| {
+        read_start(path, CONFIG_READ_BYTES).map_err(|error| {
             let exit = exit_of(&error);
             Failure::new(exit, error)
         })

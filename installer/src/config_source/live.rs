@@ -1,13 +1,13 @@
 //! The machine itself as the world of the search.
 
-use super::CONFIG_MAX_BYTES;
 use super::search::World;
+use super::{CONFIG_MAX_BYTES, CONFIG_READ_BYTES};
 use crate::inventory::{LSBLK_COLUMNS, MEDIUM_MOUNT, Volume, parse_volumes};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use sysio::command::Cmd;
-use sysio::files::read_capped;
+use sysio::files::read_start;
 use sysio::http::{self, HttpError, Retry};
 use sysio::mounts::Mount;
 
@@ -86,7 +86,7 @@ fn read_files(folder: &Path, paths: &[String]) -> Result<Vec<Option<Vec<u8>>>, S
 }
 
 fn read_file(path: PathBuf) -> Result<Option<Vec<u8>>, String> {
-    match read_capped(&path, CONFIG_MAX_BYTES) {
+    match read_start(&path, CONFIG_READ_BYTES) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if matches!(error.source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(None)

@@ -20,6 +20,9 @@ pub use search::{FoundConfig, World, find_config};
 /// A cluster file of 300 nodes has some 60 KiB; more than this is none.
 pub const CONFIG_MAX_BYTES: u64 = 1 << 20;
 
+/// How much of a file is read: one byte more, by which the validation sees that it is too long (`E_FILE_TOO_LARGE`).
+pub const CONFIG_READ_BYTES: u64 = CONFIG_MAX_BYTES + 1;
+
 /// Name of the secrets file beside the cluster file.
 pub const SECRETS_NAME: &str = "secrets.toml";
 

@@ -39,7 +39,7 @@ use profiles::node::{NodeConfig, NodeSecrets};
 use profiles::secret::Secret;
 use reporter::ConsoleReporter;
 use std::path::{Path, PathBuf};
-use sysio::files::read_capped;
+use sysio::files::read_start;
 use sysio::sysfs::SysRoot;
 use uuid::Uuid;
 
@@ -358,7 +358,7 @@ fn read_config(path: &Path) -> Result<FoundConfig, Refusal> {
             format!("{:#}", anyhow::Error::new(error)),
         )
     };
-    let read = |path: &Path| read_capped(path, crate::config_source::CONFIG_MAX_BYTES).map_err(unreadable);
+    let read = |path: &Path| read_start(path, crate::config_source::CONFIG_READ_BYTES).map_err(unreadable);
     let beside = path.with_file_name(SECRETS_NAME);
     let secrets = if beside.exists() { Some(read(&beside)?) } else { None };
     Ok(FoundConfig { origin: path.display().to_string(), cluster: read(path)?, secrets })

@@ -93,17 +93,26 @@ pub fn copy_atomic(
 /// # Errors
 /// [`FileError`]; a longer file is `InvalidData`.
 pub fn read_capped(path: &Path, max_bytes: u64) -> Result<Vec<u8>, FileError> {
+    let bytes = read_start(path, max_bytes.saturating_add(1))?;
+    if bytes.len() as u64 > max_bytes {
+        let error = io::Error::new(io::ErrorKind::InvalidData, format!("longer than {max_bytes} bytes"));
+        return Err(error).at("reading", path);
+    }
+    Ok(bytes)
+}
+
+/// The first `max_bytes` of a file, or all of a shorter one.
+///
+/// # Errors
+/// [`FileError`] naming the path.
+pub fn read_start(path: &Path, max_bytes: u64) -> Result<Vec<u8>, FileError> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOCTTY | libc::O_CLOEXEC)
         .open(path)
         .at("reading", path)?;
     let mut bytes = Vec::new();
-    file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes).at("reading", path)?;
-    if bytes.len() as u64 > max_bytes {
-        let error = io::Error::new(io::ErrorKind::InvalidData, format!("longer than {max_bytes} bytes"));
-        return Err(error).at("reading", path);
-    }
+    file.take(max_bytes).read_to_end(&mut bytes).at("reading", path)?;
     Ok(bytes)
 }
 
