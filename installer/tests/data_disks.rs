@@ -9,6 +9,7 @@ use installer::apply::apply_plan;
 use installer::exit::ExitCode;
 use installer::plan::data::DATA_MARK_OFFSET;
 use std::os::unix::fs::FileExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use sysio::block::BlockDevice;
 use sysio::command::Cmd;
@@ -105,11 +106,17 @@ fn a_second_install_keeps_what_is_on_the_disk_and_replaces_what_is_its_own() {
     std::fs::write(data.path().join("k3s/server/db/etcd/member"), b"my cluster").unwrap();
     std::fs::write(data.path().join("k3s/agent/images/old-version.tar"), b"old").unwrap();
     std::fs::write(data.path().join("k3s/agent/images/airgap.tar"), b"damaged").unwrap();
+    // The first install was of a cluster with a proxy in the DMZ; the operator has put something beside its manifest.
+    let manifests = data.path().join("k3s/server/manifests");
+    assert!(manifests.join("metalstrap-traefik.yaml").exists());
+    assert_eq!(std::fs::metadata(&manifests).unwrap().permissions().mode() & 0o777, 0o700);
+    std::fs::write(manifests.join("own.yaml"), b"own").unwrap();
     data.unmount().unwrap();
     let before = fixture.data_marks(RANCHER);
 
     fixture.keep(RANCHER);
-    let planned = fixture.plan_of(SECOND);
+    let mut planned = fixture.plan_of(SECOND);
+    planned.rendered.files.retain(|file| !file.path.ends_with("/metalstrap-traefik.yaml"));
     let names: Vec<&str> = planned.plan.steps().map(|s| s.name()).collect();
     assert!(names.contains(&"repair-data"));
     let made = ["write-data-mark", "erase-data", "write-data-table", "make-data-fs", "finish-data"];
@@ -129,6 +136,9 @@ fn a_second_install_keeps_what_is_on_the_disk_and_replaces_what_is_its_own() {
     assert_eq!(std::fs::read(data.path().join("k3s/server/db/etcd/member")).unwrap(), b"my cluster");
     assert!(!data.path().join("k3s/agent/images/old-version.tar").exists());
     assert_eq!(std::fs::read(data.path().join("k3s/agent/images/airgap.tar")).unwrap(), common::ARTIFACT);
+    let manifests = data.path().join("k3s/server/manifests");
+    assert!(!manifests.join("metalstrap-traefik.yaml").exists());
+    assert_eq!(std::fs::read(manifests.join("own.yaml")).unwrap(), b"own");
     data.unmount().unwrap();
 }
 

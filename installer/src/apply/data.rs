@@ -30,8 +30,12 @@ const CHECKED: [i32; 2] = [0, 1];
 /// What an install puts on a node below k3s' folder, and puts there anew each time.
 const K3S_IMAGES: &str = "/var/lib/rancher/k3s/agent/images";
 const K3S_MANIFESTS: &str = "/var/lib/rancher/k3s/agent/pod-manifests";
-/// The static pod that a node of another time may not need any more.
-const KUBE_VIP_MANIFEST: &str = "/var/lib/rancher/k3s/agent/pod-manifests/kube-vip.yaml";
+const K3S_SERVER_MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
+/// What a node of another time may not need any more: the static pod, and what k3s is told of Traefik.
+const MANIFESTS_OF_OURS: [&str; 2] = [
+    "/var/lib/rancher/k3s/agent/pod-manifests/kube-vip.yaml",
+    "/var/lib/rancher/k3s/server/manifests/metalstrap-traefik.yaml",
+];
 
 /// A data disk in the course of an install.
 #[derive(Debug, Default)]
@@ -157,11 +161,12 @@ impl Run<'_> {
     /// Everything else stays, etcd and the images that were loaded among it.
     fn clear_installed(&self, mount: &str) -> Result<(), StepError> {
         let below = |path: &str| path.strip_prefix(mount).is_some_and(|rest| rest.starts_with('/'));
-        for folder in [K3S_IMAGES, K3S_MANIFESTS].into_iter().filter(|folder| below(folder)) {
+        let folders = [K3S_IMAGES, K3S_MANIFESTS, K3S_SERVER_MANIFESTS];
+        for folder in folders.into_iter().filter(|folder| below(folder)) {
             self.ensure_no_links(mount, folder)?;
         }
-        if below(KUBE_VIP_MANIFEST) {
-            remove_if_there(&self.state_path(KUBE_VIP_MANIFEST)?)?;
+        for manifest in MANIFESTS_OF_OURS.into_iter().filter(|manifest| below(manifest)) {
+            remove_if_there(&self.state_path(manifest)?)?;
         }
         if below(K3S_IMAGES) {
             let files = list_folder(&self.state_path(K3S_IMAGES)?)?;
