@@ -126,6 +126,7 @@ codes! {
     CheckNeeded "E_CHECK_NEEDED" "A preflight check that cannot be left out: it protects data, or the install could not end without it.";
     SecretTwice "E_SECRET_TWICE" "A secret that is both in the cluster file and in the secrets file.";
     SecretShared "E_SECRET_SHARED" "`agent_token` equals `server_token`: every worker would hold the key to the control plane.";
+    TokenForm "E_TOKEN_FORM" "A join token of a form that k3s refuses or takes for another token.";
     PinEmpty "E_PIN_EMPTY" "A pin that nobody has filled yet: `cargo xtask pins update` does.";
     PinIncomplete "E_PIN_INCOMPLETE" "An artefact that has to be in the pins is not, is there twice, or its URL is not HTTPS.";
     Internal "E_INTERNAL" "The schema and the types of this program disagree. A bug: please report it with the file.";

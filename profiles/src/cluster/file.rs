@@ -237,11 +237,12 @@ impl FirewallTable {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretsTable {
-    /// k3s server token: with it a machine becomes a master. A single master generates its own.
+    /// k3s server token: with it a machine becomes a master. A single master generates its own. A password, or the secure form
+    /// `K10…::server:PASSWORD`, with which a node that joins verifies the CA of the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "format::token")]
     pub server_token: Option<Secret>,
-    /// k3s agent token: with it a machine becomes a worker.
+    /// k3s agent token: with it a machine becomes a worker. A password, or the secure form `K10…::node:PASSWORD`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "format::token")]
     pub agent_token: Option<Secret>,
