@@ -283,6 +283,31 @@ fn cilium_is_told_to_answer_on_the_cluster_interface_only() {
 }
 
 #[test]
+fn a_master_that_stops_no_longer_draws_the_api_to_itself() {
+    let service = |node: &NodeConfig| {
+        render(node).file("/etc/systemd/system/k3s.service").unwrap().contents.expose().to_owned()
+    };
+    let stops = |node: &NodeConfig| -> Vec<String> {
+        service(node)
+            .lines()
+            .filter_map(|line| line.strip_prefix("ExecStopPost="))
+            .map(str::to_owned)
+            .collect()
+    };
+    let (end, drop) = ("-/usr/bin/pkill -TERM -x kube-vip", "-/bin/ip address del 10.0.0.10/32 dev");
+    assert_eq!(stops(&everything("master-2", Cni::CalicoBgp)), [end.to_owned(), format!("{drop} lo")]);
+    let by_arp = ha("master-2");
+    assert_eq!(
+        stops(&by_arp),
+        [format!("{drop} cluster0")],
+        "a leader by ARP is not ended: the pod lives on"
+    );
+    let mut alone = everything("master-2", Cni::CalicoBgp);
+    alone.cluster.api_vip = None;
+    assert_eq!(stops(&alone), Vec::<String>::new());
+}
+
+#[test]
 fn kube_vip_announces_by_bgp_when_asked_to() {
     let path = "/var/lib/rancher/k3s/agent/pod-manifests/kube-vip.yaml";
     let rendered = render(&everything("master-2", Cni::CalicoBgp));

@@ -5,9 +5,11 @@
 mod render_support;
 
 use installer::render::{DataMount, RenderContext, RenderedNode, render_node};
+use profiles::firewall::KubeVipBgp;
 use profiles::node::{NodeConfig, Role};
 use render_support::{cases, context, ha, render, run, run_in_namespace, said, secrets, write_node};
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -103,8 +105,15 @@ fn root_for_units(node: &NodeConfig) -> TempDir {
 fn root_for(node: &RenderedNode) -> TempDir {
     let root = tempfile::tempdir().unwrap();
     write_node(node, root.path());
-    let programs =
-        ["bin/sh", "bin/ip", "sbin/modprobe", "usr/bin/chronyc", "usr/local/bin/k3s", "usr/sbin/nft"];
+    let programs = [
+        "bin/sh",
+        "bin/ip",
+        "sbin/modprobe",
+        "usr/bin/chronyc",
+        "usr/bin/pkill",
+        "usr/local/bin/k3s",
+        "usr/sbin/nft",
+    ];
     for program in programs {
         let path = root.path().join(program);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -135,8 +144,13 @@ fn systemd_takes_the_units_without_a_word() {
         let root = root_for_units(&ha(hostname));
         assert_eq!(verify(root.path(), unit), (true, String::new()), "{hostname}");
     }
-    let root = root_for_units(&ha("master-1"));
+    let mut announces = ha("master-1");
+    announces.cluster.firewall.features.kube_vip_bgp =
+        Some(KubeVipBgp { local_as: 64512, router_as: 64513, routers: vec![Ipv4Addr::new(10, 0, 0, 1)] });
+    let root = root_for_units(&announces);
     let path = root.path().join("etc/systemd/system/k3s.service");
+    assert!(fs::read_to_string(&path).unwrap().contains("/usr/bin/pkill"));
+    assert_eq!(verify(root.path(), "k3s.service"), (true, String::new()), "with BGP");
     fs::write(&path, fs::read_to_string(&path).unwrap().replace("Delegate", "Delegat")).unwrap();
     let (_, said) = verify(root.path(), "k3s.service");
     assert!(said.contains("Unknown key 'Delegat' in section [Service], ignoring."), "{said}");

@@ -12,6 +12,9 @@ use profiles::firewall::KubeVipBgp;
 use profiles::node::Role;
 use serde_json::{Value, json};
 
+/// Where the address is when it is announced by BGP: the node's own, and on no wire.
+pub(super) const LOOPBACK: &str = "lo";
+
 const MANIFEST: &str = "/var/lib/rancher/k3s/agent/pod-manifests/kube-vip.yaml";
 
 pub(super) fn render(input: &Input<'_>, output: &mut Output) -> Result<(), RenderError> {
@@ -43,8 +46,7 @@ fn bgp_values(bgp: &KubeVipBgp, own: &str) -> Vec<(&'static str, String)> {
 
 fn environment(interface: &str, vip: &str, bgp: Option<Vec<(&'static str, String)>>) -> Vec<Value> {
     let port = API_PORT.to_string();
-    // Announced by BGP, the address is the node's own, on loopback.
-    let (arp, interface) = if bgp.is_some() { ("false", "lo") } else { ("true", interface) };
+    let (arp, interface) = if bgp.is_some() { ("false", LOOPBACK) } else { ("true", interface) };
     let values = [
         ("vip_arp", arp),
         ("port", &port),
