@@ -1,4 +1,5 @@
-//! `vip.local`: the API VIP is on this master exactly when kube-vip's Lease says so.
+//! `vip.local`: the API VIP is on this master exactly when kube-vip's Lease says so. With BGP there is no Lease: every
+//! master announces the address and has it.
 
 use crate::catalogue::{Check, Looking, Moment, Patience, Wanted, secs};
 use crate::context::Context;
@@ -22,14 +23,14 @@ pub const CHECK: Check = Check {
     id: "vip.local",
     title: "The API VIP is here exactly when this master holds it",
     source: "addresses of the interfaces (netlink) against Lease `kube-system/plndr-cp-lock` (API)",
-    limits: "Held by us but missing, here but held by another, or held by nobody: warning, after 15 s critical; Lease or addresses unreadable: unknown",
+    limits: "Held by us but missing, here but held by another, or held by nobody: warning, after 15 s critical; with `features.kube_vip_bgp` missing on a master: the same; Lease or addresses unreadable: unknown",
     roles: &[Role::Master],
     applies,
     interval: secs(5),
     timeout: secs(5),
     patience: Patience { warn_after: secs(0), critical_after: secs(15) },
     depends_on: &["unit.k3s", "apiserver.ready"],
-    action: "k3s crictl logs of kube-vip on this master; k3s kubectl -n kube-system get lease plndr-cp-lock -o yaml",
+    action: "k3s crictl logs of kube-vip on this master; without BGP k3s kubectl -n kube-system get lease plndr-cp-lock -o yaml",
     subject: "",
     look,
 };
@@ -67,6 +68,9 @@ fn look(_: &'static str, context: Arc<Context>, moment: Moment) -> Looking {
             Err(error) => return Verdict::unknown("AddressesUnreadable", error.to_string()),
         };
         let here = addresses.into_iter().find(|a| a.address == IpAddr::V4(vip)).map(|a| a.interface);
+        if context.node.cluster.firewall.features.kube_vip_bgp.is_some() {
+            return judge_announced(here.as_deref());
+        }
         let lease = match context.api.get(&context, LEASE_PATH).await {
             Err(why) => Lease::Unreadable(why.to_string()),
             Ok(Answer::Nobody(why)) => Lease::Unreadable(format!("the API server does not answer: {why}")),
@@ -129,9 +133,20 @@ pub fn judge(hostname: &str, here: Option<&str>, lease: &Lease) -> Verdict {
     }
 }
 
+/// With BGP: kube-vip of every master puts the address on its own loopback and announces it.
+pub fn judge_announced(here: Option<&str>) -> Verdict {
+    match here {
+        Some(interface) => Verdict::ok("Announcer", format!("the VIP is on {interface}, as on every master")),
+        None => Verdict::critical(
+            "VipMissing",
+            "kube-vip announces the VIP from every master, but here it is on no interface",
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Lease, judge, parse_lease};
+    use super::{Lease, judge, judge_announced, parse_lease};
     use crate::verdict::Verdict;
     use jiff::Timestamp;
 
@@ -186,6 +201,14 @@ mod tests {
         for (address, lease, expected) in table {
             assert_eq!(judge("m1", address, &lease), expected, "{address:?} {lease:?}");
         }
+    }
+
+    #[test]
+    fn with_bgp_every_master_has_the_address_and_no_lease_is_asked() {
+        let announcer = Verdict::ok("Announcer", "the VIP is on lo, as on every master");
+        assert_eq!(judge_announced(Some("lo")), announcer);
+        let text = "kube-vip announces the VIP from every master, but here it is on no interface";
+        assert_eq!(judge_announced(None), Verdict::critical("VipMissing", text));
     }
 
     #[test]
