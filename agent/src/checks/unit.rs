@@ -32,7 +32,7 @@ pub const K3S: Check = Check {
     id: "unit.k3s",
     title: "The k3s server runs",
     roles: &[Role::Master],
-    action: "journalctl -u k3s -e; a master that joins waits for the ones before it",
+    action: "journalctl -u k3s -e; a master that joins waits for the ones before it; reinstalled, and `duplicate node name found`: kubectl delete node NAME on another master; `Node password rejected`: kubectl -n kube-system delete secret NAME.node-password.k3s there",
     subject: "k3s.service",
     ..BASE
 };
@@ -42,7 +42,7 @@ pub const K3S_AGENT: Check = Check {
     id: "unit.k3s-agent",
     title: "The k3s agent runs",
     roles: &[Role::Worker],
-    action: "journalctl -u k3s-agent -e; a worker waits until a master answers",
+    action: "journalctl -u k3s-agent -e; a worker waits until a master answers; reinstalled, and `Node password rejected`: kubectl -n kube-system delete secret NAME.node-password.k3s on a master",
     subject: "k3s-agent.service",
     ..BASE
 };

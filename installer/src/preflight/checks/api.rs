@@ -53,7 +53,7 @@ pub const SECOND: Check = Check {
     source: "`GET https://VIP:6443/ping`, on the one master that forms the cluster",
     limits: "somebody says `pong` and is not known as a master of this cluster: fails; no route there: could not run",
     why: "this machine would form a second cluster under the same name and address: the nodes would not know which is theirs",
-    remedy: "to replace this master, move its entry behind another master of the cluster file: then it joins; to form the cluster anew, switch the old masters off first",
+    remedy: "to replace this master, move its entry behind another master of the cluster file: then it joins; if its old data are gone, first `kubectl delete node NAME` on another master, or etcd refuses it as a duplicate; to form the cluster anew, switch the old masters off first",
     codes: &["E_CLUSTER_EXISTS"],
     during_install: false,
     judge: second,
