@@ -33,4 +33,7 @@ for place in opt srv; do
 	mkdir -p "$root/var/$place"
 	ln -s "var/$place" "$root/$place"
 done
+# Where Kubernetes' own folder for volume plugins is; Calico makes one below it.
+mkdir -p "$root/var/lib/kubelet-plugins"
+ln -s ../../var/lib/kubelet-plugins "$root/usr/libexec/kubernetes"
 ln -sfn ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"

@@ -37,6 +37,46 @@ fn shellcheck_does_find_a_fault() {
     assert!(host::output(host::command("shellcheck").arg(file.path())).is_err());
 }
 
+/// A tree with what the last step on the Debian packages expects, and programs that would need a whole system, doing nothing.
+fn tree_of_packages(tree: &std::path::Path) -> std::path::PathBuf {
+    let folders = [
+        "etc/ssh",
+        "etc/nvme",
+        "opt",
+        "srv",
+        "usr/lib",
+        "usr/libexec",
+        "usr/share",
+        "var/lib/dpkg",
+        "var/log",
+    ];
+    for folder in folders {
+        std::fs::create_dir_all(tree.join("root").join(folder)).unwrap();
+    }
+    for program in ["chroot", "systemctl"] {
+        let link = tree.join("bin").join(program);
+        std::fs::create_dir_all(tree.join("bin")).unwrap();
+        std::os::unix::fs::symlink("/bin/true", link).unwrap();
+    }
+    tree.join("root")
+}
+
+#[test]
+fn what_is_written_outside_of_the_state_leads_below_var() {
+    let tree = tempfile::tempdir().unwrap();
+    let root = tree.path().canonicalize().map(|tree| tree_of_packages(&tree)).unwrap();
+    let path = format!("{}:{}", tree.path().join("bin").display(), std::env::var("PATH").unwrap());
+    let script = host::workspace().join("images/build/customize-base.sh");
+    host::output(host::command("sh").arg(&script).arg(&root).env("PATH", path)).unwrap();
+    for (link, place) in
+        [("opt", "var/opt"), ("srv", "var/srv"), ("usr/libexec/kubernetes", "var/lib/kubelet-plugins")]
+    {
+        assert_eq!(root.join(link).canonicalize().unwrap(), root.join(place), "{link}");
+        let target = std::fs::read_link(root.join(link)).unwrap();
+        assert!(target.is_relative(), "{link}: also the installer's view of the image finds it");
+    }
+}
+
 #[test]
 fn dnsmasq_accepts_its_examples() {
     let pxe = host::workspace().join("images/pxe");
