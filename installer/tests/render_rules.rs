@@ -6,6 +6,7 @@ mod render_support;
 
 use installer::render::k3s_keys::{AGENT_KEYS, SERVER_ONLY_KEYS};
 use installer::render::{RenderContext, render_node};
+use profiles::firewall::MetalLb;
 use profiles::node::{NodeConfig, NodeSecrets, Role};
 use profiles::secret::Secret;
 use render_support::{cases, context, ha, render, secrets, single};
@@ -182,6 +183,10 @@ fn traefik_listens_where_the_dmz_proxy_looks_for_it() {
     let mut balanced = ha("master-1");
     balanced.kubernetes.as_mut().unwrap().disable.clear();
     assert_eq!(values(&balanced), ports, "the load balancer of k3s keeps its service");
+    let mut metal = ha("master-1");
+    metal.cluster.firewall.features.metallb =
+        Some(MetalLb { pools: vec!["10.0.3.100-10.0.3.150".parse().unwrap()] });
+    assert_eq!(values(&metal), ports, "MetalLB keeps it too");
     let mut disabled = ha("master-1");
     disabled.kubernetes.as_mut().unwrap().disable.push("traefik".to_owned());
     for node in [disabled, single(), ha("worker-1"), ha("proxy-1"), ha("edge-1")] {
