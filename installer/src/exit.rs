@@ -130,6 +130,21 @@ mod tests {
         );
     }
 
+    /// A refusal was told already; systemd must neither start the installer again nor say that it is gone.
+    #[test]
+    fn no_exit_code_of_the_contract_is_a_failure_of_the_unit_and_a_panic_is_one() {
+        let unit = include_str!("../../images/overlay/usr/lib/systemd/system/metalstrap-install.service");
+        let setting = |key: &str| {
+            let mut lines = unit.lines().filter_map(|line| line.strip_prefix(key));
+            (lines.next().unwrap_or_default().to_owned(), lines.count())
+        };
+        let told: Vec<String> =
+            ExitCode::ALL.iter().filter(|code| **code != ExitCode::Ok).map(ToString::to_string).collect();
+        assert_eq!(setting("SuccessExitStatus="), (told.join(" "), 0));
+        assert_eq!(setting("RestartForceExitStatus="), ("101".to_owned(), 0));
+        assert_eq!(setting("Restart="), ("on-abnormal".to_owned(), 0));
+    }
+
     #[test]
     fn a_refusal_deep_in_a_chain_keeps_its_exit_code() {
         let refusal = Refusal::new("E_DISK_NONE", ExitCode::UnsupportedHardware, "no disk");

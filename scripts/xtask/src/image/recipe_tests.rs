@@ -100,6 +100,8 @@ fn systemd_accepts_the_units() {
     let units = host::workspace().join("images/overlay/usr/lib/systemd/system");
     let folder = tempfile::tempdir().unwrap();
     for name in [
+        "metalstrap-shell",
+        "metalstrap-install-failed",
         "metalstrap-install",
         "metalstrap-firewall",
         "metalstrap-firewall-minimal",
@@ -121,5 +123,22 @@ fn systemd_accepts_the_units() {
             host::command("systemd-analyze").args(["verify", "--man=no", "--recursive-errors=no"]).arg(&file),
         )
         .unwrap();
+    }
+}
+
+#[test]
+fn an_installer_that_is_gone_is_told_on_every_console() {
+    let script = host::workspace().join("images/overlay/usr/lib/metalstrap/install-failed");
+    let root = tempfile::tempdir().unwrap();
+    let active = root.path().join("sys/class/tty/console/active");
+    host::write(&root.path().join("dev/null"), "").unwrap();
+    host::write(&active, "tty0 ttyS0\n").unwrap();
+    host::output(host::command(script.to_str().unwrap()).arg(root.path())).unwrap();
+    for console in ["tty0", "ttyS0"] {
+        assert_eq!(
+            String::from_utf8(read(&root.path().join("dev").join(console)).unwrap()).unwrap(),
+            "metalstrap: stopped: the installer ended unexpectedly three times\r\n\
+             metalstrap: nothing more is done; Alt+F2: journalctl -u metalstrap-install\r\n"
+        );
     }
 }
