@@ -51,6 +51,7 @@ codes! {
     ValueRange "E_VALUE_RANGE" "A number, a text length or a list length outside its limits.";
     HostnameDuplicate "E_HOSTNAME_DUPLICATE" "Two nodes have the same host name.";
     HostnameReserved "E_HOSTNAME_RESERVED" "A host name that cannot be a node, such as `localhost`.";
+    ApiNameTaken "E_API_NAME_TAKEN" "A name of the API that is a node's, with or without the domain, or that means something else, such as `localhost`.";
     MacDuplicate "E_MAC_DUPLICATE" "The same MAC is given twice.";
     MacNotUnicast "E_MAC_NOT_UNICAST" "A MAC that no interface can have (group address or all zero).";
     MacMissing "E_MAC_MISSING" "A node with several interfaces needs the MAC of each.";

@@ -160,7 +160,7 @@ formats! {
     ssh_key SSH_KEY {
         name: "ssh-public-key",
         expects: "an SSH public key on one line (type, base64, comment)",
-        pattern: "^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-ssh-ed25519@openssh\\.com|sk-ecdsa-sha2-nistp256@openssh\\.com) [A-Za-z0-9+/]{16,}={0,3}( [^\\x00-\\x1f\\x7f]*)?$",
+        pattern: "^(ssh-ed25519 AAAAC3NzaC1lZDI1NTE5|ssh-rsa AAAAB3NzaC1yc2[EFGH]|ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNT[YZab]|ecdsa-sha2-nistp384 AAAAE2VjZHNhLXNoYTItbmlzdHAzOD[QRST]|ecdsa-sha2-nistp521 AAAAE2VjZHNhLXNoYTItbmlzdHA1Mj[EFGH]|sk-ssh-ed25519@openssh\\.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29t|sk-ecdsa-sha2-nistp256@openssh\\.com AAAAInNrLWVjZHNhLXNoYTItbmlzdHAyNTZAb3BlbnNzaC5jb2[0123])[A-Za-z0-9+/]{1,}={0,3}( [^\\x00-\\x1f\\x7f]*)?$",
         check: is_ssh_key,
         secret: true,
     }
@@ -410,8 +410,26 @@ fn is_ssh_key(text: &str) -> bool {
     let blob = blob.trim_end_matches('=');
     TYPES.contains(&kind)
         && blob.len() >= 16
+        && begins_with_type(blob, kind)
         && blob.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
         && !text.chars().any(char::is_control)
+}
+
+/// The blob of a key begins with the name of its type, behind its length in four bytes (RFC 4253, section 6.6).
+fn begins_with_type(blob: &str, kind: &str) -> bool {
+    let digits = blob.bytes().map(|b| match b {
+        b'A'..=b'Z' => b - b'A',
+        b'a'..=b'z' => b - b'a' + 26,
+        b'0'..=b'9' => b - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    });
+    let bits = digits.flat_map(|digit| (0..6).rev().map(move |bit| digit >> bit & 1));
+    let length = u32::try_from(kind.len()).unwrap_or_default().to_be_bytes();
+    let start = length.into_iter().chain(kind.bytes());
+    let expected: Vec<u8> = start.flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
+    // A key of nothing but its type is none.
+    blob.len() * 6 > expected.len() && bits.take(expected.len()).eq(expected)
 }
 
 fn is_label_name(text: &str) -> bool {
@@ -544,6 +562,26 @@ mod tests {
         assert_eq!(parse_taint("a:NoExecute"), Some(("a", "NoExecute")));
         for text in ["a", "a:Nope", ":NoSchedule", "a=b c:NoSchedule", "a=b=c:NoSchedule"] {
             assert_eq!(parse_taint(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_blob_of_a_key_is_of_its_type() {
+        let check = |text: &str| (find("ssh-public-key").unwrap().check)(text);
+        for text in [
+            "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQ== a@b",
+            "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTY",
+            "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAIA",
+        ] {
+            assert!(check(text), "{text}");
+        }
+        for text in [
+            "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAA",
+            "ssh-ed25519 AAAAB3NzaC1yc2EAAAADAQABAAABgQ==",
+            "ssh-ed25519 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5",
+        ] {
+            assert!(!check(text), "{text}");
         }
     }
 }

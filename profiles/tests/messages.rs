@@ -89,6 +89,19 @@ fn rules_between_nodes_name_both_sides() {
 }
 
 #[test]
+fn names_of_the_api_are_nobody_elses() {
+    let text = include_str!("corpus/bad/api_name_is_a_node.toml");
+    assert_eq!(
+        errors(text, None),
+        [
+            "cluster.toml:6:14: error E_API_NAME_TAKEN at cluster.api_names[0]: `api.lab.internal` is the node `api`",
+            "cluster.toml:6:34: error E_API_NAME_TAKEN at cluster.api_names[1]: `api` is the node `api`",
+            "cluster.toml:6:41: error E_API_NAME_TAKEN at cluster.api_names[2]: `localhost` cannot be a name of the API",
+        ]
+    );
+}
+
+#[test]
 fn even_masters_are_refused_unless_on_purpose() {
     let start = HA.find("[[nodes]]\nhostname = \"master-3\"").unwrap();
     let end = HA.find("[[nodes]]\nhostname = \"worker-1\"").unwrap();

@@ -5,9 +5,11 @@ use super::view::{NodeView, View};
 use crate::cluster::stack::{Draft, DraftKind};
 use crate::code::Code;
 use crate::node::MacAddr;
+use crate::path::KeyPath;
 
-/// Names that mean this machine, or nothing.
-const RESERVED_HOSTNAMES: [&str; 3] = ["localhost", "none", "invalid"];
+/// Names that mean this machine, or nothing, or what `/etc/hosts` of every node says of IPv6.
+const RESERVED_HOSTNAMES: [&str; 7] =
+    ["localhost", "none", "invalid", "ip6-localhost", "ip6-loopback", "ip6-allnodes", "ip6-allrouters"];
 
 /// What vendors leave in the serial number when nobody sets it, lower case.
 const PLACEHOLDER_SERIALS: [&str; 14] = [
@@ -42,6 +44,27 @@ pub(super) fn hostnames(view: &View<'_>, findings: &mut Findings<'_, '_>) {
     for node in view.nodes.iter().filter(|node| RESERVED_HOSTNAMES.contains(&node.entry.hostname.as_str())) {
         let message = format!("`{}` cannot be the name of a node", node.entry.hostname);
         findings.value(Code::HostnameReserved, &node.path.key("hostname"), message);
+    }
+}
+
+/// The names of the API are nobody else's: `/etc/hosts` of every node gives them the address of the API.
+pub(super) fn api_names(view: &View<'_>, findings: &mut Findings<'_, '_>) {
+    let Some(cluster) = &view.cluster else { return };
+    let named = cluster.domain.is_some() || view.is_sound("cluster.name");
+    let domain = cluster.domain.clone().unwrap_or_else(|| format!("{}.internal", cluster.name));
+    let known = named && view.is_said("cluster.domain");
+    for (n, name) in cluster.api_names.iter().enumerate() {
+        let path = KeyPath::of("cluster.api_names").index(n);
+        if RESERVED_HOSTNAMES.contains(&name.as_str()) {
+            findings.value(Code::ApiNameTaken, &path, format!("`{name}` cannot be a name of the API"));
+        }
+        let short = name.strip_suffix(&domain).and_then(|rest| rest.strip_suffix('.')).filter(|_| known);
+        let is_it =
+            |node: &&NodeView| [Some(name.as_str()), short].contains(&Some(node.entry.hostname.as_str()));
+        if let Some(node) = view.nodes.iter().find(is_it) {
+            let message = format!("`{name}` is the node `{}`", node.entry.hostname);
+            findings.value(Code::ApiNameTaken, &path, message);
+        }
     }
 }
 

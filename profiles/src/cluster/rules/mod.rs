@@ -28,6 +28,7 @@ use findings::Findings;
 /// A group of rules. A new one is a new file and a line here.
 const GROUPS: &[fn(&View<'_>, &mut Findings<'_, '_>)] = &[
     identity::hostnames,
+    identity::api_names,
     identity::macs,
     identity::serials_and_uuids,
     identity::disks,
