@@ -122,7 +122,7 @@ codes! {
     FlowRisk "E_FLOW_RISK" "A flow that opens etcd, the API, the kubelet, SSH or the pod network to where it should not be. If it has to be, say why in `accept_risk`; the health report repeats it.";
     FeatureCni "E_FEATURE_CNI" "A feature that the container network of this cluster does not have.";
     FeaturePool "E_FEATURE_POOL" "A pool of MetalLB that is not inside one of `networks.cluster.pools`, ends before it starts, overlaps another one, or holds the gateway, a DNS server or an end of the network.";
-    FeatureAddress "E_FEATURE_ADDRESS" "A feature that needs addresses of others and has none, or has one that is a node of this cluster.";
+    FeatureAddress "E_FEATURE_ADDRESS" "A feature that needs addresses of others and has none, has one twice, or has one that is of this cluster or of no machine.";
     CheckUnknown "E_CHECK_UNKNOWN" "A preflight check to be left out that does not exist.";
     CheckNeeded "E_CHECK_NEEDED" "A preflight check that cannot be left out: it protects data, or the install could not end without it.";
     SecretTwice "E_SECRET_TWICE" "A secret that is both in the cluster file and in the secrets file.";

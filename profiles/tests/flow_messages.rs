@@ -139,6 +139,24 @@ fn features_need_their_network_and_their_addresses() {
 }
 
 #[test]
+fn addresses_of_others_are_not_of_this_cluster() {
+    let of = |n: usize, why: &str| format!("E_FEATURE_ADDRESS features.clustermesh.nodes[{n}]: {why}");
+    assert_eq!(
+        found(include_str!("corpus/bad/features_addresses_of_nobody_else.toml")),
+        [
+            of(0, "10.0.0.10 is the `api_vip` of this cluster"),
+            of(1, "0.0.0.0 cannot be the address of another machine"),
+            of(2, "224.0.0.5 cannot be the address of another machine"),
+            of(3, "10.42.1.1 is inside the pod range 10.42.0.0/16"),
+            of(4, "10.43.0.1 is inside the service range 10.43.0.0/16"),
+            of(5, "10.0.3.255 is the network's own or broadcast address of 10.0.0.0/22"),
+            of(6, "192.168.1.0 is the network's own or broadcast address of 192.168.1.0/24"),
+            of(8, "`10.9.0.1` is already given at features.clustermesh.nodes[7]"),
+        ]
+    );
+}
+
+#[test]
 fn a_pool_holds_nobodys_address() {
     assert_eq!(
         found(include_str!("corpus/bad/pool_of_others.toml")),

@@ -1,7 +1,7 @@
 //! Optional parts of the cluster: whether the container network has them, and whose addresses they name.
 
 use super::findings::Findings;
-use super::ranges::taken;
+use super::ranges::{is_host_of, taken};
 use super::view::View;
 use crate::code::Code;
 use crate::node::{Cni, Role};
@@ -38,7 +38,12 @@ pub(super) fn addresses(view: &View<'_>, findings: &mut Findings<'_, '_>) {
         if list.is_empty() && view.is_sound_at(&path) {
             findings.value(Code::FeatureAddress, &path, "at least one address is needed");
         }
+        let own = list.iter().enumerate().map(|(n, address)| (*address, path.index(n)));
+        findings.unique(Code::FeatureAddress, own);
         for (n, address) in list.iter().enumerate() {
+            if let Some(why) = not_of_another(view, *address) {
+                findings.value(Code::FeatureAddress, &path.index(n), format!("{address} {why}"));
+            }
             if let Some(name) = node_with(view, *address) {
                 let message = format!("{address} is the node `{name}` of this cluster");
                 findings.value(Code::FeatureAddress, &path.index(n), message);
@@ -52,6 +57,23 @@ pub(super) fn addresses(view: &View<'_>, findings: &mut Findings<'_, '_>) {
         let path = KeyPath::of("features.kube_vip_bgp");
         findings.key(Code::FeatureAddress, &path, "without an `api_vip` there is nothing to announce");
     }
+}
+
+/// Why an address cannot be that of a machine outside of this cluster, its nodes apart.
+fn not_of_another(view: &View<'_>, address: Ipv4Addr) -> Option<String> {
+    if address.is_unspecified() || address.is_loopback() || address.is_multicast() || address.is_broadcast() {
+        return Some("cannot be the address of another machine".to_owned());
+    }
+    if let Some((key, _)) = view.vips().into_iter().find(|(_, vip)| *vip == address) {
+        return Some(format!("is the `{key}` of this cluster"));
+    }
+    let ranges = view.ranges();
+    let (_, name, range) = ranges.iter().find(|(_, _, range)| range.contains(&address))?;
+    let range = range.trunc();
+    if ["pod range", "service range"].contains(name) {
+        return Some(format!("is inside the {name} {range}"));
+    }
+    (!is_host_of(range, address)).then(|| format!("is the network's own or broadcast address of {range}"))
 }
 
 fn node_with<'v>(view: &'v View<'_>, address: Ipv4Addr) -> Option<&'v str> {
