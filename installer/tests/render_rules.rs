@@ -5,7 +5,7 @@
 mod render_support;
 
 use installer::render::k3s_keys::{AGENT_KEYS, SERVER_ONLY_KEYS};
-use installer::render::{RenderContext, render_node};
+use installer::render::{Contents, RenderContext, render_node};
 use profiles::firewall::MetalLb;
 use profiles::node::{NodeConfig, NodeSecrets, Role};
 use profiles::secret::Secret;
@@ -214,7 +214,7 @@ fn every_role_needs_its_tokens() {
     let without = |hostname: &str, secrets: NodeSecrets| {
         render_node(&ha(hostname), &secrets, &context()).map(|_| ()).unwrap_err().to_string()
     };
-    let server_only = NodeSecrets { server_token: Some(Secret::new("s")), agent_token: None };
+    let server_only = NodeSecrets { server_token: Some(Secret::new("s")), ..NodeSecrets::default() };
     assert_eq!(
         without("master-1", NodeSecrets::default()),
         "rendering master-1: a master of this cluster needs the server token"
@@ -235,10 +235,24 @@ fn every_role_needs_its_tokens() {
 #[test]
 fn a_token_that_k3s_would_read_differently_is_refused_without_showing_it() {
     for token in ["hunter2 x", "hunter2\n", "hunter2\0"] {
-        let secrets = NodeSecrets { server_token: None, agent_token: Some(Secret::new(token)) };
+        let secrets = NodeSecrets { agent_token: Some(Secret::new(token)), ..NodeSecrets::default() };
         let error = render_node(&ha("worker-1"), &secrets, &context()).unwrap_err();
         assert!(error.to_string().starts_with("rendering agent token: it has "), "{error}");
         assert!(!format!("{error:?} {error}").contains("hunter2"), "{error:?}");
+    }
+}
+
+#[test]
+fn a_node_that_is_installed_again_keeps_the_password_its_cluster_knows() {
+    const FILE: &str = "/etc/rancher/node/password";
+    for (name, role) in [("master-1", Role::Master), ("worker-1", Role::Worker)] {
+        let first = render_node(&ha(name), &secrets(role), &context()).unwrap();
+        assert!(first.file(FILE).is_none(), "k3s makes its own");
+        let kept = NodeSecrets { node_password: Some(Secret::new("0123abcd")), ..secrets(role) };
+        let again = render_node(&ha(name), &kept, &context()).unwrap();
+        let file = again.file(FILE).unwrap();
+        assert_eq!((file.contents.expose(), file.mode), ("0123abcd\n", 0o600));
+        assert!(matches!(file.contents, Contents::Secret(_)));
     }
 }
 

@@ -398,6 +398,8 @@ pub struct NodeSecrets {
     pub server_token: Option<Secret>,
     /// k3s agent token; masters and workers.
     pub agent_token: Option<Secret>,
+    /// What k3s proved this node by to the cluster before it was installed again: with another one it is refused.
+    pub node_password: Option<Secret>,
 }
 
 /// An Ethernet address; printed lower case with colons.

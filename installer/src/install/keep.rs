@@ -29,8 +29,8 @@ pub(super) fn keep_secrets_of_files(files: &[&[u8]]) -> Result<(), FileError> {
 
 /// Adds the tokens of the node, which may have been made a moment ago.
 pub(super) fn keep_tokens(secrets: &NodeSecrets) -> Result<(), FileError> {
-    let tokens = [&secrets.server_token, &secrets.agent_token].into_iter().flatten().cloned().collect();
-    add_secrets(Path::new(KNOWN_SECRETS_PATH), tokens)
+    let all = [&secrets.server_token, &secrets.agent_token, &secrets.node_password];
+    add_secrets(Path::new(KNOWN_SECRETS_PATH), all.into_iter().flatten().cloned().collect())
 }
 
 fn add_secrets(path: &Path, secrets: Vec<Secret>) -> Result<(), FileError> {

@@ -4,7 +4,9 @@ use crate::apply::partitions::partition_name;
 use crate::disks::{DataTarget, NodeDisks};
 use crate::exit::ExitCode;
 use crate::inventory::sanitise;
+use crate::plan::place::on_state;
 use crate::refusal::Refusal;
+use crate::render::NODE_PASSWORD;
 use profiles::secret::Secret;
 use std::time::Duration;
 use sysio::command::{Cmd, Output};
@@ -16,6 +18,8 @@ const TOKEN_NAME: &str = "/token";
 const DATASTORE_NAME: &str = "/db";
 /// What `debugfs` says of a path that is not there.
 const NOT_FOUND: &str = "File not found by ext2_lookup";
+/// Number of the state partition of a system disk.
+const STATE_NUMBER: u32 = 5;
 /// Number of the partition with the file system of a data disk.
 const DATA_NUMBER: u32 = 2;
 /// Reading one small file.
@@ -82,6 +86,19 @@ fn ensure_absent(partition: &str, output: &Output, path: &str) -> Result<(), Ref
 fn ask(partition: &str, request: &str) -> Result<Output, Refusal> {
     let cmd = Cmd::new("debugfs").args(["-R", request, partition]).time_limit(READ_LIMIT);
     cmd.run_any_status().map_err(|error| damaged(partition, &format!("{:#}", anyhow::Error::new(error))))
+}
+
+/// What k3s proves this node by, on the state partition of an install that is made again; `None` where k3s has made none. The cluster knows
+/// the node by it and refuses another one.
+///
+/// # Errors
+/// `E_DATA_DISK_DAMAGED`: the file system cannot be read.
+pub(super) fn read_node_password(disk: &str) -> Result<Option<Secret>, Refusal> {
+    let path = on_state(NODE_PASSWORD).map(|below| format!("/{below}")).unwrap_or_default();
+    let text = read_file(&partition_name(disk, STATE_NUMBER), &path)?;
+    let password = text.as_deref().map(str::trim);
+    let is_password = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Ok(password.filter(is_password).map(Secret::new))
 }
 
 /// The password of a token, with or without the hash of the CA before it.

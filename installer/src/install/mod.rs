@@ -236,6 +236,9 @@ fn install(
         Purpose::Install => fill_tokens(&node, &mut secrets, disks.as_ref().ok(), screen),
         Purpose::Plan | Purpose::Live => secrets::foresee_tokens(&node, &secrets),
     };
+    if let (Some(_), Ok(disks)) = (reinstall, &disks) {
+        keep_node_password(disks, &mut secrets, screen);
+    }
     stage.enter("looking at the machine and asking the network");
     screen.line("metalstrap: asking the network whether the addresses of this node are free");
     let subject =
@@ -393,6 +396,20 @@ fn hand_over(
         ));
     }
     Ok(Some(Outcome::handing_over(&disk.path, args.mode == Mode::Install)))
+}
+
+/// The cluster knows a node by the password that k3s made on it. Without it the install goes on: the cluster can be made to forget the node.
+fn keep_node_password(disks: &NodeDisks, secrets: &mut NodeSecrets, screen: &mut dyn Lines) {
+    match kept::read_node_password(disks.system().path()) {
+        Ok(password) => secrets.node_password = password,
+        Err(refusal) => {
+            let text = format!(
+                "the password of this node cannot be kept, so the cluster will refuse it until it forgets the node: {}",
+                refusal.message
+            );
+            screen.line(&render_warning(&text));
+        }
+    }
 }
 
 /// Whether a disk carries the record of this install. An id that no disk has any more is that of an install that was made again.

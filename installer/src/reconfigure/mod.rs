@@ -120,7 +120,12 @@ fn read_secrets(root: &SysRoot) -> Result<NodeSecrets, Refusal> {
         let text = read_text(&file, FILE_MAX_BYTES).map_err(io_refusal)?;
         Ok(Some(Secret::new(text.trim_end())))
     };
-    Ok(NodeSecrets { server_token: read(SERVER_TOKEN)?, agent_token: read(AGENT_TOKEN)? })
+    // The password of the node is k3s' own file by now.
+    Ok(NodeSecrets {
+        server_token: read(SERVER_TOKEN)?,
+        agent_token: read(AGENT_TOKEN)?,
+        ..NodeSecrets::default()
+    })
 }
 
 /// Where the data disks are, of which the node config knows the wish only: the install record names the partitions.

@@ -42,6 +42,7 @@ impl Node {
         let secrets = NodeSecrets {
             server_token: Some(Secret::new("server-secret")),
             agent_token: Some(Secret::new("agent-secret")),
+            ..NodeSecrets::default()
         };
         let node = cluster(text).resolve(name).unwrap();
         let rendered = render_node(&node, &secrets, &context).unwrap();

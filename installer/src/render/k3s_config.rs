@@ -18,6 +18,10 @@ pub(super) const CONFIG: &str = "/etc/rancher/k3s/config.yaml";
 const SERVER_TOKEN: &str = "/etc/rancher/k3s/server-token";
 const AGENT_TOKEN: &str = "/etc/rancher/k3s/agent-token";
 
+/// What k3s proves a node by. It makes the file itself where there is none.
+const NODE_FOLDER: &str = "/etc/rancher/node";
+pub(crate) const NODE_PASSWORD: &str = "/etc/rancher/node/password";
+
 /// k3s' own load balancer, which listens on every node.
 pub(super) const SERVICE_LB: &str = "servicelb";
 
@@ -94,6 +98,10 @@ pub(super) fn render(input: &Input<'_>, output: &mut Output) -> Result<(), Rende
     };
     output.private_directory("/etc/rancher");
     output.private_directory("/etc/rancher/k3s");
+    if let Some(password) = &input.secrets.node_password {
+        output.private_directory(NODE_FOLDER);
+        output.secret_file(NODE_PASSWORD, password);
+    }
     output.private_file(CONFIG, format!("{HEADER}{yaml}"));
     Ok(())
 }

@@ -25,6 +25,7 @@ mod traefik;
 
 pub use data_disks::DataMount;
 pub use error::RenderError;
+pub(crate) use k3s_config::NODE_PASSWORD;
 pub use output::{Contents, RenderedDirectory, RenderedFile, RenderedLink, RenderedNode};
 
 pub(crate) use text::interface_name;

@@ -374,6 +374,7 @@ pub fn secrets() -> NodeSecrets {
     NodeSecrets {
         server_token: Some(Secret::new("CANARY-server-token")),
         agent_token: Some(Secret::new("CANARY-agent-token")),
+        ..NodeSecrets::default()
     }
 }
 

@@ -104,6 +104,7 @@ impl World {
         let secrets = NodeSecrets {
             server_token: Some(Secret::new("0123456789abcdef-s")),
             agent_token: Some(Secret::new("0123456789abcdef-a")),
+            ..NodeSecrets::default()
         };
         self.planned = disks.as_ref().ok().map(|disks| {
             plan_install(&PlanInput {

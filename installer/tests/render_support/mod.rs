@@ -40,8 +40,10 @@ pub fn secrets(role: Role) -> NodeSecrets {
     let server = Secret::new(format!("K10{}::server:{CANARY}", "a".repeat(64)));
     let agent = Secret::new(format!("K10{}::node:{CANARY}", "a".repeat(64)));
     match role {
-        Role::Master => NodeSecrets { server_token: Some(server), agent_token: Some(agent) },
-        Role::Worker => NodeSecrets { server_token: None, agent_token: Some(agent) },
+        Role::Master => {
+            NodeSecrets { server_token: Some(server), agent_token: Some(agent), ..NodeSecrets::default() }
+        }
+        Role::Worker => NodeSecrets { agent_token: Some(agent), ..NodeSecrets::default() },
         Role::Proxy => NodeSecrets::default(),
     }
 }

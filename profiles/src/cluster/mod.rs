@@ -168,8 +168,11 @@ impl Cluster {
             Role::Master => NodeSecrets {
                 server_token: self.secrets.server_token.clone(),
                 agent_token: self.secrets.agent_token.clone(),
+                ..NodeSecrets::default()
             },
-            Role::Worker => NodeSecrets { server_token: None, agent_token: self.secrets.agent_token.clone() },
+            Role::Worker => {
+                NodeSecrets { agent_token: self.secrets.agent_token.clone(), ..NodeSecrets::default() }
+            }
             Role::Proxy => NodeSecrets::default(),
         })
     }

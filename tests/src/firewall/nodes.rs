@@ -298,7 +298,7 @@ pub fn rules_of(node: &NodeConfig, kind: Kind) -> Result<String> {
         Kind::Worker => (None, token("node")),
         Kind::InternalProxy | Kind::DmzProxy => (None, None),
     };
-    let secrets = NodeSecrets { server_token, agent_token };
+    let secrets = NodeSecrets { server_token, agent_token, ..NodeSecrets::default() };
     let rendered = render_node(node, &secrets, &RenderContext::default()).context("rendering the node")?;
     let file = rendered.file("/etc/metalstrap/firewall.nft").context("the node has no rule file")?;
     Ok(file.contents.expose().to_owned())
