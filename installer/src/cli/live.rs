@@ -76,8 +76,8 @@ fn check_node(
     let hostname = identify_node(&cluster.identities(), inventory, named)?.hostname;
     let node = cluster.resolve(&hostname).exit_with(ExitCode::InvalidInput)?;
     let secrets = cluster.secrets_for(&hostname).exit_with(ExitCode::InvalidInput)?;
-    let overrides =
-        DiskOverrides { serial: kernel.disk.clone(), wipe: kernel.wipe.clone(), reinstall: kernel.reinstall };
+    let reinstall = kernel.reinstall.filter(|id| inventory.has_install(*id));
+    let overrides = DiskOverrides { serial: kernel.disk.clone(), wipe: kernel.wipe.clone(), reinstall };
     let disks = choose_disks(inventory, &node, &overrides).map_err(Refusal::from);
     let serial = disks.as_ref().map(|disks| disks.system().serial()).unwrap_or_default();
     let ids = InstallIds::for_plan(cluster.name(), &hostname, serial);

@@ -40,13 +40,16 @@ pub(super) fn read_kept_token(disks: &NodeDisks) -> Result<Option<Secret>, Refus
     if data.kept().is_none() {
         return Ok(None);
     }
-    let partition = partition_name(data.target().path(), DATA_NUMBER);
-    match read_file(&partition, &path)? {
+    token_on(&partition_name(data.target().path(), DATA_NUMBER), &path)
+}
+
+fn token_on(partition: &str, path: &str) -> Result<Option<Secret>, Refusal> {
+    match read_file(partition, path)? {
         Some(text) => {
-            parse_token(&text).map(Some).ok_or_else(|| damaged(&partition, "its token file holds no token"))
+            parse_token(&text).map(Some).ok_or_else(|| damaged(partition, "its token file holds no token"))
         }
-        None if has_folder(&partition, &path.replace(TOKEN_NAME, DATASTORE_NAME))? => {
-            Err(damaged(&partition, "it holds a datastore, and the token that opens it is gone"))
+        None if has_folder(partition, &path.replace(TOKEN_NAME, DATASTORE_NAME))? => {
+            Err(damaged(partition, "it holds a datastore, and the token that opens it is gone"))
         }
         None => Ok(None),
     }
@@ -94,8 +97,12 @@ fn ask(partition: &str, request: &str) -> Result<Output, Refusal> {
 /// # Errors
 /// `E_DATA_DISK_DAMAGED`: the file system cannot be read.
 pub(super) fn read_node_password(disk: &str) -> Result<Option<Secret>, Refusal> {
+    password_on(&partition_name(disk, STATE_NUMBER))
+}
+
+fn password_on(partition: &str) -> Result<Option<Secret>, Refusal> {
     let path = on_state(NODE_PASSWORD).map(|below| format!("/{below}")).unwrap_or_default();
-    let text = read_file(&partition_name(disk, STATE_NUMBER), &path)?;
+    let text = read_file(partition, &path)?;
     let password = text.as_deref().map(str::trim);
     let is_password = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     Ok(password.filter(is_password).map(Secret::new))
@@ -111,7 +118,7 @@ fn parse_token(text: &str) -> Option<Secret> {
 
 #[cfg(test)]
 mod tests {
-    use super::{has_folder, parse_token, read_file};
+    use super::{has_folder, parse_token, password_on, read_file, token_on};
     use std::path::Path;
     use sysio::command::Cmd;
 
@@ -148,6 +155,41 @@ mod tests {
                 "{refusal}"
             );
         }
+    }
+
+    #[test]
+    fn an_old_datastore_gets_its_own_token_or_none() {
+        let path = "/k3s/server/token";
+        let on = |files: &[(&str, &str)]| {
+            let folder = tempfile::tempdir().unwrap();
+            let image = file_system(folder.path(), files);
+            token_on(&image, path)
+                .map(|token| token.map(|token| token.expose().to_owned()))
+                .map_err(|refusal| refusal.to_string().replace(&image, "PARTITION"))
+        };
+        let db = ("k3s/server/db/etcd/member", "");
+        assert_eq!(on(&[db, ("k3s/server/token", "0123abc\n")]), Ok(Some("0123abc".to_owned())));
+        assert_eq!(on(&[("k3s/agent/x", "")]), Ok(None), "a worker has none");
+        assert_eq!(
+            on(&[db]),
+            Err("E_DATA_DISK_DAMAGED: PARTITION: it holds a datastore, and the token that opens it is gone"
+                .to_owned())
+        );
+        assert_eq!(
+            on(&[db, ("k3s/server/token", "two words")]),
+            Err("E_DATA_DISK_DAMAGED: PARTITION: its token file holds no token".to_owned())
+        );
+    }
+
+    #[test]
+    fn the_password_of_a_node_is_taken_over_and_nothing_else_in_its_place() {
+        let on = |text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let image = file_system(folder.path(), &[("etc/upper/rancher/node/password", text)]);
+            password_on(&image).unwrap().map(|secret| secret.expose().to_owned())
+        };
+        assert_eq!(on("0123abcd\n").as_deref(), Some("0123abcd"));
+        assert_eq!(on("no password"), None);
     }
 
     #[test]

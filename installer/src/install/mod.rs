@@ -220,7 +220,7 @@ fn install(
     stage.enter("finding the cluster file and this node in it");
     let (node, mut secrets, skips) = find_node(options, &args, &inventory, stage, screen)?;
     stage.enter("handing over to an installed system");
-    let reinstall = args.reinstall.filter(|id| has_install(&inventory, *id));
+    let reinstall = args.reinstall.filter(|id| inventory.has_install(*id));
     if reinstall.is_none()
         && let Some(outcome) = hand_over(&args, &inventory, &node, screen)?
     {
@@ -410,11 +410,6 @@ fn keep_node_password(disks: &NodeDisks, secrets: &mut NodeSecrets, screen: &mut
             screen.line(&render_warning(&text));
         }
     }
-}
-
-/// Whether a disk carries the record of this install. An id that no disk has any more is that of an install that was made again.
-fn has_install(inventory: &Inventory, id: Uuid) -> bool {
-    inventory.disks.iter().any(|disk| disk.install_record.as_ref().is_some_and(|r| r.install_id == id))
 }
 
 /// The master that forms the cluster makes a token of its own when it was given none, unless it keeps a datastore that has one; everybody

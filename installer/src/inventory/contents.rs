@@ -93,11 +93,10 @@ fn look_at_bytes(device: &Device, disk: &mut Disk) -> Result<(), FileError> {
     disk.data_mark = read_data_mark(&block, marked)?;
     match read_record(device) {
         Ok(record) => {
-            let labels: Vec<_> = device.partitions().map(|part| part.partlabel.clone()).collect();
             let around = Surroundings {
                 disk: &device.path,
                 tables: &tables,
-                partition_labels: &labels,
+                partitions: device.partitions().count(),
                 contents: &disk.contents,
             };
             disk.unfinished_install = find_unfinished(&mark, &around).filter(|_| record.is_none());

@@ -21,8 +21,8 @@ pub struct Surroundings<'s> {
     pub disk: &'s str,
     /// Identities of its tables.
     pub tables: &'s TableIdentity,
-    /// Labels of the partitions the kernel sees.
-    pub partition_labels: &'s [Option<String>],
+    /// Number of partitions the kernel sees.
+    pub partitions: usize,
     /// All that was found, on the whole and in its partitions.
     pub contents: &'s [Signature],
 }
@@ -42,12 +42,10 @@ pub fn find_unfinished(mark: &[u8], around: &Surroundings<'_>) -> Option<Uuid> {
         (signature.place == around.disk && (kind.contains("gpt") || kind.contains("pmbr")))
             || (signature.place != around.disk && has_our_table && signature.kind != UNREADABLE)
     };
-    let is_ours = |label: &Option<String>| {
-        has_our_table && label.as_deref().is_some_and(|label| label.starts_with(OUR_LABELS))
-    };
     let explained = only_our_table
         && !around.tables.has_mbr_partitions
-        && around.partition_labels.iter().all(is_ours)
+        && around.tables.labels.iter().all(|label| label.starts_with(OUR_LABELS))
+        && (around.partitions == 0 || has_our_table)
         && around
             .contents
             .iter()
@@ -72,14 +70,17 @@ mod tests {
     }
 
     fn tables(guids: &[Uuid]) -> TableIdentity {
-        TableIdentity { guids: guids.iter().copied().collect(), has_mbr_partitions: false }
+        TableIdentity { guids: guids.iter().copied().collect(), ..TableIdentity::default() }
     }
 
     fn find(mark: &[u8], tables: &TableIdentity, labels: &[&str], contents: &[(&str, &str)]) -> Option<Uuid> {
-        let labels: Vec<Option<String>> = labels.iter().map(|label| Some((*label).to_owned())).collect();
+        let tables = TableIdentity {
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            ..tables.clone()
+        };
         let contents: Vec<Signature> = contents.iter().map(|(kind, place)| signature(kind, place)).collect();
         let around =
-            Surroundings { disk: "/dev/sda", tables, partition_labels: &labels, contents: &contents };
+            Surroundings { disk: "/dev/sda", tables: &tables, partitions: labels.len(), contents: &contents };
         find_unfinished(mark, &around)
     }
 
@@ -116,6 +117,7 @@ mod tests {
         assert_eq!(find(&mark, &none, &[], &[("ext4", "/dev/sda")]), None, "a file system on the whole");
         assert_eq!(find(&mark, &none, &[], &[("unreadable", "/dev/sda")]), None);
         assert_eq!(find(&mark, &ours, &["metalstrap-esp", "photos"], &[gpt]), None, "a partition more");
+        assert_eq!(find(&mark, &ours, &["metalstrap-esp", ""], &[gpt]), None, "one without a label");
         assert_eq!(find(&mark, &ours, &[], &[gpt, ("LVM2_member", "/dev/sda")]), None);
         assert_eq!(find(&mark, &ours, &["metalstrap-esp"], &[gpt, ("unreadable", "/dev/sda1")]), None);
         // The table of a data disk for another place, and of the system disk of the same install.

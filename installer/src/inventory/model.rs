@@ -272,6 +272,11 @@ impl Inventory {
     pub fn ports(&self) -> impl Iterator<Item = &Nic> {
         self.nics.iter().filter(|nic| !nic.is_virtual)
     }
+
+    /// Whether a disk carries the record of this install. An id that no disk has any more is that of one that was made again.
+    pub fn has_install(&self, id: Uuid) -> bool {
+        self.disks.iter().any(|disk| disk.install_record.as_ref().is_some_and(|r| r.install_id == id))
+    }
 }
 
 /// Why a text is no inventory.

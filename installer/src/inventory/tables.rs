@@ -20,6 +20,10 @@ const ENTRY_BYTES_MIN: u64 = 128;
 const HEADER_BYTES: usize = 92;
 /// Where a header has the GUID of the disk.
 const GUID_AT: usize = 56;
+/// How long the type of an entry is, with which it begins; zeros in one that is not used.
+const TYPE_BYTES: usize = 16;
+/// Where an entry has its label, in UTF-16.
+const LABEL: std::ops::Range<usize> = 56..128;
 /// Sizes of sectors that a table may have been made for.
 const SECTOR_SIZES: [u64; 2] = [512, 4096];
 
@@ -96,6 +100,8 @@ pub fn inspect_tables(ends: &Ends<'_>) -> Vec<String> {
 pub struct TableIdentity {
     /// GUIDs of all GPT headers, whole or damaged, whatever the size of sectors they were made for.
     pub guids: BTreeSet<Uuid>,
+    /// Labels of all entries of whole GPTs; nobody is asked who may not have looked yet.
+    pub labels: BTreeSet<String>,
     /// An MBR has partitions besides the protective one.
     pub has_mbr_partitions: bool,
 }
@@ -109,9 +115,30 @@ pub fn identify_tables(ends: &Ends<'_>) -> TableIdentity {
         Some(Uuid::from_bytes_le(bytes.try_into().ok()?))
     };
     TableIdentity {
-        guids: places.filter_map(guid).collect(),
+        guids: places.clone().filter_map(guid).collect(),
+        labels: places.flat_map(|offset| read_labels(ends, offset)).collect(),
         has_mbr_partitions: mbr_types(ends.head).iter().any(|kind| ![0, TYPE_PROTECTIVE].contains(kind)),
     }
+}
+
+/// Labels of the entries behind the whole header at this place. Entries that cannot be read count as one without a label.
+fn read_labels(ends: &Ends<'_>, offset: u64) -> Vec<String> {
+    let Found::Whole(header) = read_header(ends, offset) else { return Vec::new() };
+    let sizes = ENTRY_BYTES_MIN..=ENTRY_BYTES_MAX;
+    let is_believable = sizes.contains(&header.entry_bytes) && header.entries <= ENTRIES_MAX;
+    let start = header.entries_lba.saturating_mul(ends.sector_bytes);
+    let bytes = is_believable.then(|| bytes_at(ends, start, header.entries * header.entry_bytes)).flatten();
+    let (Some(bytes), Ok(size)) = (bytes, usize::try_from(header.entry_bytes)) else {
+        return vec![String::new()];
+    };
+    let is_used = |entry: &&[u8]| entry.iter().take(TYPE_BYTES).any(|byte| *byte != 0);
+    bytes.chunks_exact(size).filter(is_used).map(read_label).collect()
+}
+
+fn read_label(entry: &[u8]) -> String {
+    let (pairs, _) = entry.get(LABEL).unwrap_or_default().as_chunks::<2>();
+    let units = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).take_while(|unit| *unit != 0);
+    char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
 /// The partition types of an MBR, if there is one.
@@ -223,13 +250,32 @@ pub(crate) fn crc32(bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ends, crc32, inspect_tables};
+    use super::{Ends, crc32, identify_tables, inspect_tables};
     use proptest::prelude::{any, prop};
     use proptest::proptest;
+    use sysio::command::Cmd;
 
     #[test]
     fn the_checksum_is_the_known_one() {
         assert_eq!((crc32(b"123456789"), crc32(b"")), (0xcbf4_3926, 0));
+    }
+
+    #[test]
+    fn labels_are_those_of_the_entries_and_entries_out_of_sight_have_none() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(8 << 20).unwrap();
+        let script = "label: gpt\nsize=1MiB, name=metalstrap-esp\nsize=1MiB, name=photos\nsize=1MiB\n";
+        Cmd::new("sfdisk").arg("-q").arg(file.path()).stdin(script).run().unwrap();
+        let disk = std::fs::read(file.path()).unwrap();
+        let labels = |head: usize, tail: usize| {
+            let (head, tail) = (disk.get(..head).unwrap(), disk.get(disk.len() - tail..).unwrap());
+            let ends = Ends { head, tail, disk_bytes: disk.len() as u64, sector_bytes: 512 };
+            identify_tables(&ends).labels.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(labels(1 << 20, 1 << 20), ["", "metalstrap-esp", "photos"]);
+        assert_eq!(labels(0, 1 << 20), ["", "metalstrap-esp", "photos"], "the second copy by itself");
+        assert_eq!(labels(1024, 0), [""], "a header whose entries are not seen");
+        assert_eq!(labels(512, 0), [""; 0]);
     }
 
     proptest! {
@@ -247,7 +293,8 @@ mod tests {
             }
             head[at..at + noise.len()].copy_from_slice(&noise);
             for (disk_bytes, sector_bytes) in [numbers, (1536, 512), (0, 0), (u64::MAX, 512), (512, 4096)] {
-                let _ = inspect_tables(&Ends { head: &head, tail: &noise, disk_bytes, sector_bytes });
+                let ends = Ends { head: &head, tail: &noise, disk_bytes, sector_bytes };
+                let _ = (inspect_tables(&ends), identify_tables(&ends));
             }
         }
     }

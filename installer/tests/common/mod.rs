@@ -280,19 +280,14 @@ impl Fixture {
         let disk = self.device.display().to_string();
         let named = |kind: String| Signature { kind, label: None, place: disk.clone() };
         let mut contents: Vec<Signature> = inspect_tables(&ends).into_iter().map(named).collect();
-        let mut labels = Vec::new();
+        let mut partitions = 0;
         for place in Cmd::new("lsblk").args(["-nlpo", "NAME", &disk]).run().unwrap().text().lines() {
             let probed = Cmd::new("blkid").args(["--probe", "--output", "export", place]).run_any_status();
-            let probed = probed.unwrap().text();
-            contents.extend(parse_blkid(&probed, place));
-            if place != disk {
-                let label = probed.lines().find_map(|line| line.strip_prefix("PART_ENTRY_NAME="));
-                labels.push(label.map(str::to_owned));
-            }
+            contents.extend(parse_blkid(&probed.unwrap().text(), place));
+            partitions += usize::from(place != disk);
         }
         let tables = identify_tables(&ends);
-        let around =
-            Surroundings { disk: &disk, tables: &tables, partition_labels: &labels, contents: &contents };
+        let around = Surroundings { disk: &disk, tables: &tables, partitions, contents: &contents };
         find_unfinished(&self.mark_block(), &around)
     }
 

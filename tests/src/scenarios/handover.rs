@@ -55,6 +55,7 @@ pub(super) fn run(context: &Context) -> Result<Figures> {
             "not the line the contract promises: {}",
             handing.text
         );
+        vm.expect("metalstrap: to install it again instead: metalstrap.reinstall=", HEALTHY_WITHIN_SECS)?;
         let healthy = vm.expect("metalstrap-agent: master-1 healthy, ", HEALTHY_WITHIN_SECS)?;
         // The counter does count: the system that runs from the disk writes to it.
         vm.ensure_written("disk0")?;
