@@ -88,7 +88,7 @@ codes! {
     Ipv6Only "E_IPV6_ONLY" "A node with an IPv6 address only. The API address, the joining and the balancers of metalstrap are IPv4; IPv6 comes beside it.";
     DualStack "E_DUAL_STACK" "Pods and services with both families. They are refused for now, as they have not been run with k3s yet. Leave `pod_cidr6` and `service_cidr6` out; the nodes themselves may have IPv6 addresses.";
     DhcpLeg "E_DHCP_LEG" "DHCP in the cluster network or the DMZ. etcd, the certificates and every firewall name these addresses, so they are constant; ask for addresses only in a network of its own (`other`).";
-    RouteUnreachable "E_ROUTE_UNREACHABLE" "A route whose next hop is not in the network of its interface.";
+    RouteUnreachable "E_ROUTE_UNREACHABLE" "A route whose next hop is no host in the network of its interface.";
     RouteTwice "E_ROUTE_TWICE" "Two routes of a node to the same place with the same preference.";
     RouteDefault "E_ROUTE_DEFAULT" "A default route beside a default gateway. One of the two, or a `metric` for the second choice.";
     DmzUndefined "E_DMZ_UNDEFINED" "A leg in the DMZ, but the file has no `[networks.dmz]`.";
@@ -110,12 +110,13 @@ codes! {
     RangeUnusable "E_RANGE_UNUSABLE" "A range that cannot be used for this: loopback, link-local, multicast, or too small or large.";
     PoolInvalid "E_POOL_INVALID" "A pool that is outside its network, ends before it starts, overlaps another pool, or holds the gateway, a DNS server or an end of the network.";
     GatewayInvalid "E_GATEWAY_INVALID" "A gateway that is not a host address of its network.";
+    ServerAddress "E_SERVER_ADDRESS" "A DNS or time server whose address no node can ask.";
     LabelForbidden "E_LABEL_FORBIDDEN" "A label that a kubelet may not give itself; it would refuse to start.";
     TaintDuplicate "E_TAINT_DUPLICATE" "The same taint key and effect twice on one node.";
     KubernetesOnProxy "E_KUBERNETES_ON_PROXY" "A Kubernetes setting on a proxy; a proxy is not a Kubernetes node.";
     ProfileKeyRole "E_PROFILE_KEY_ROLE" "A profile key that does not exist for this role.";
     SysctlProtected "E_SYSCTL_PROTECTED" "A kernel parameter whose value the kubelet insists on; it would refuse to start.";
-    NodePortSame "E_NODE_PORT_SAME" "The ingress NodePorts for HTTP and HTTPS are the same.";
+    NodePortSame "E_NODE_PORT_SAME" "Two of the NodePorts for HTTP, for HTTPS and of ClusterMesh are the same.";
     FlowPorts "E_FLOW_PORTS" "A flow whose range of ports ends before it starts.";
     FlowSource "E_FLOW_SOURCE" "A source of a flow that is outside its zone, or not a node of its role.";
     FlowZone "E_FLOW_ZONE" "A flow from or to something that this cluster does not have.";

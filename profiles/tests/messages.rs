@@ -155,3 +155,82 @@ fn json_has_stable_fields() {
                     \"message\":\"version `2` is not known, this program knows version 1\",\"suggestion\":null}]";
     assert_eq!(json, expected);
 }
+
+#[test]
+fn addresses_that_nobody_has_are_refused_where_they_stand() {
+    let only = |text: &str| -> Vec<String> {
+        errors(text, None).iter().map(|line| line.split(" at ").skip(1).collect()).collect()
+    };
+    let servers = only(include_str!("corpus/bad/servers_that_cannot_be_asked.toml"));
+    let nodes = "cannot be a server of nodes: it is";
+    let of = |path: &str, server: &str, why: &str| format!("{path}: {server} {nodes} {why}");
+    let no_host = "the address of no host";
+    let own = "this host itself, where nothing answers";
+    assert_eq!(
+        servers,
+        [
+            of("networks.cluster.dns[0]", "0.0.0.0", no_host),
+            of("networks.cluster.dns[1]", "224.0.0.251", no_host),
+            of("networks.cluster.dns[2]", "255.255.255.255", no_host),
+            of("networks.cluster.dns[3]", "127.0.0.53", own),
+            of(
+                "networks.cluster.dns[4]",
+                "10.42.0.10",
+                "inside the pod range 10.42.0.0/16, which is not there before the cluster is"
+            ),
+            of(
+                "networks.cluster.dns[5]",
+                "10.43.0.10",
+                "inside the service range 10.43.0.0/16, which is not there before the cluster is"
+            ),
+            of(
+                "networks.cluster.dns[6]",
+                "10.0.0.0",
+                "the network's own or broadcast address of 10.0.0.0/22"
+            ),
+            of(
+                "networks.cluster.dns[7]",
+                "10.0.3.255",
+                "the network's own or broadcast address of 10.0.0.0/22"
+            ),
+            of(
+                "networks.cluster.dns[8]",
+                "fe80::1",
+                "known on one wire only, and the file does not say on which"
+            ),
+            of("networks.cluster.dns[9]", "::1", own),
+            of("networks.cluster.dns[10]", "ff02::fb", no_host),
+            of(
+                "networks.cluster.ntp[1]",
+                "10.43.0.123",
+                "inside the service range 10.43.0.0/16, which is not there before the cluster is"
+            ),
+            of(
+                "networks.dmz.dns[0]",
+                "192.168.1.255",
+                "the network's own or broadcast address of 192.168.1.0/24"
+            ),
+        ]
+    );
+    assert_eq!(
+        only(include_str!("corpus/bad/if_route_nowhere.toml")),
+        [
+            "nodes[1].interfaces[0].routes[0].to: nothing is routed to 224.0.0.0/4",
+            "nodes[1].interfaces[0].routes[1].to: nothing is routed to 127.0.0.0/8",
+            "nodes[1].interfaces[0].routes[2].via: 10.0.0.0 is the network's own or broadcast address of 10.0.0.0/22",
+            "nodes[1].interfaces[0].routes[3].via: 10.0.3.255 is the network's own or broadcast address of 10.0.0.0/22",
+        ]
+    );
+    assert_eq!(
+        only(include_str!("corpus/bad/address_ipv4_as_ipv6.toml")),
+        [
+            "networks.cluster.dns[0]: `::ffff:10.0.0.1` is not an IPv4 or native IPv6 address (as in 10.0.0.11 or fd00::11)",
+            "networks.cluster.ntp[0]: `::ffff:10.0.0.1` is not a DNS name or an IPv4 or native IPv6 address",
+            "admin.sources[0]: `::ffff:10.0.0.0/124` is not a range or an address with prefix length (as in 10.0.0.0/22 or fd00:10::/64, native IPv6)",
+        ]
+    );
+    assert_eq!(
+        only(include_str!("corpus/bad/clustermesh_node_port_of_ingress.toml")),
+        ["features.clustermesh.node_port: NodePort 30443 is that of the ingress for HTTPS"]
+    );
+}

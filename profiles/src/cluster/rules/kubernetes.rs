@@ -4,7 +4,7 @@ use super::findings::Findings;
 use super::view::View;
 use crate::code::Code;
 use crate::format::parse_taint;
-use crate::node::Role;
+use crate::node::{ProxyPlacement, Role};
 use crate::path::KeyPath;
 use crate::profile::{ProfileV1, shipped};
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,6 +143,21 @@ fn node_ports(findings: &mut Findings<'_, '_>, path: &KeyPath, change: &ProfileV
     {
         let message = format!("HTTP and HTTPS would both come in by NodePort {port}");
         findings.key(Code::NodePortSame, &path.key("ingress_https_node_port"), message);
+    }
+}
+
+/// ClusterMesh does not come in where a DMZ proxy sends what is for the ingress.
+pub(super) fn mesh_node_port(view: &View<'_>, findings: &mut Findings<'_, '_>) {
+    let (Some(features), Some(profiles)) = (&view.features, &view.profiles) else { return };
+    let has_ingress = view.nodes.iter().any(|node| node.entry.placement == Some(ProxyPlacement::Dmz));
+    let Some(mesh) = features.clustermesh.as_ref().filter(|_| has_ingress) else { return };
+    let Ok(proxy) = shipped(Role::Proxy).map(|profile| profile.overlaid_with(&profiles.proxy)) else {
+        return;
+    };
+    let ingress = [("HTTP", proxy.ingress_http_node_port), ("HTTPS", proxy.ingress_https_node_port)];
+    for (name, _) in ingress.iter().filter(|(_, port)| *port == Some(mesh.node_port)) {
+        let message = format!("NodePort {} is that of the ingress for {name}", mesh.node_port);
+        findings.value(Code::NodePortSame, &KeyPath::of("features.clustermesh.node_port"), message);
     }
 }
 

@@ -16,6 +16,7 @@ mod preflight;
 mod ranges;
 mod roles;
 mod routes;
+mod servers;
 mod tokens;
 mod view;
 
@@ -39,6 +40,7 @@ const GROUPS: &[fn(&View<'_>, &mut Findings<'_, '_>)] = &[
     ranges::disjoint,
     ranges::gateways,
     ranges::pools,
+    servers::reachable,
     ipv6::ranges,
     ipv6::gateways,
     ipv6::dual_stack,
@@ -61,6 +63,7 @@ const GROUPS: &[fn(&View<'_>, &mut Findings<'_, '_>)] = &[
     roles::admins,
     kubernetes::labels_and_taints,
     kubernetes::profiles,
+    kubernetes::mesh_node_port,
     features::container_network,
     features::addresses,
     features::pools,

@@ -68,20 +68,17 @@ pub(super) fn others(view: &View<'_>, findings: &mut Findings<'_, '_>) {
 
 fn no_host(address: IpNet) -> Option<String> {
     let own = address.addr();
-    let special = match own {
-        IpAddr::V4(own) => {
-            own.is_loopback() || own.is_link_local() || own.octets()[0] == 0 || own.octets()[0] >= 224
-        }
-        IpAddr::V6(own) => {
-            own.is_loopback() || own.is_unspecified() || own.is_multicast() || own.is_unicast_link_local()
-        }
-    };
-    if special {
+    if is_no_destination(own) {
         return Some(format!("{own} cannot be the address of an interface in a network"));
     }
-    let hosts = address.prefix_len() < address.max_prefix_len() - 1;
-    let ends = own == address.network() || (own == address.broadcast() && !is_v6(address));
-    (hosts && ends).then(|| format!("{own} is the network's own or broadcast address of {}", address.trunc()))
+    let message = || format!("{own} is the network's own or broadcast address of {}", address.trunc());
+    is_end_of(address, own).then(message)
+}
+
+/// An address that names the network or all of its hosts. A network of two addresses or one has none (RFC 3021, RFC 6164).
+fn is_end_of(net: IpNet, address: IpAddr) -> bool {
+    let has_ends = net.prefix_len() < net.max_prefix_len() - 1;
+    has_ends && (address == net.network() || (address == net.broadcast() && !is_v6(net)))
 }
 
 /// Every route has a next hop that the interface can reach, and says something that no other one says.
@@ -119,11 +116,32 @@ fn destination(view: &View<'_>, route: &RouteEntry, path: &KeyPath, findings: &m
         let message = format!("{} begins at {}", route.to, route.to.trunc());
         findings.value(Code::RangeHostBits, &path, message);
     }
+    if route.to.prefix_len() != 0 && is_no_destination(route.to.network()) {
+        let message = format!("nothing is routed to {}", route.to);
+        findings.value(Code::RangeUnusable, &path, message);
+        return;
+    }
     let inside = |range: &IpNet| is_v6(*range) == is_v6(route.to) && range.contains(&route.to);
     let ranges = view.all_ranges();
     if let Some((name, range)) = ranges.iter().find(|(name, range)| *name != "DMZ" && inside(range)) {
         let message = format!("{} is inside the {name} {}, which needs no route", route.to, range.trunc());
         findings.value(Code::RangeOverlap, &path, message);
+    }
+}
+
+/// Addresses of no other network: this host, multicast, and of the wire only.
+fn is_no_destination(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let first = address.octets()[0];
+            address.is_loopback() || address.is_link_local() || first == 0 || first >= 224
+        }
+        IpAddr::V6(address) => {
+            address.is_loopback()
+                || address.is_unspecified()
+                || address.is_multicast()
+                || address.is_unicast_link_local()
+        }
     }
 }
 
@@ -165,6 +183,9 @@ fn next_hop(
     } else if !link_local && !nets.iter().any(|net| net.contains(&via)) {
         let nets: Vec<String> = nets.iter().map(|net| net.trunc().to_string()).collect();
         let message = format!("{via} is not in the network of the interface ({})", nets.join(", "));
+        findings.value(Code::RouteUnreachable, &path, message);
+    } else if let Some(net) = nets.iter().find(|net| is_end_of(**net, via)) {
+        let message = format!("{via} is the network's own or broadcast address of {}", net.trunc());
         findings.value(Code::RouteUnreachable, &path, message);
     }
 }

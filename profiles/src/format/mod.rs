@@ -2,11 +2,18 @@
 //!
 //! A pattern is for editors; the `check` function decides.
 
-use crate::network::NAME_BYTES_MAX;
+mod checks;
+
+pub(crate) use checks::parse_taint;
+
 use crate::node::MacAddr;
+use checks::{
+    is_data_mount, is_dns_label, is_dns_name, is_image_reference, is_kubelet_arg, is_label_key,
+    is_label_name, is_link_word, is_native, is_sha256, is_ssh_key, is_timezone, is_word,
+};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use schemars::{Schema, SchemaGenerator, json_schema};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// One string format.
 pub(crate) struct Format {
@@ -21,9 +28,6 @@ pub(crate) struct Format {
     /// Never repeat a refused value in a message.
     pub secret: bool,
 }
-
-/// Longest host name, label value and label name.
-const LABEL_MAX: usize = 63;
 
 /// One comparison, or one of either direction. A number too large for 64 bits is left to the check.
 const SIZE_RANGE_PATTERN: &str = concat!(
@@ -75,30 +79,30 @@ formats! {
     }
     ipv6 IPV6 {
         name: "ipv6",
-        expects: "an IPv6 address (as in fd00::11)",
+        expects: "a native IPv6 address (as in fd00::11)",
         pattern: "^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*$",
-        check: |text| text.parse::<Ipv6Addr>().is_ok(),
+        check: |text| text.parse().is_ok_and(|address| is_native(IpAddr::V6(address))),
         secret: false,
     }
     ipv6_cidr IPV6_CIDR {
         name: "ipv6-cidr",
-        expects: "an IPv6 range with prefix length (as in fd00:10::/64)",
+        expects: "a native IPv6 range with prefix length (as in fd00:10::/64)",
         pattern: "^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*/(12[0-8]|1[01][0-9]|[1-9]?[0-9])$",
-        check: |text| text.parse::<Ipv6Net>().is_ok(),
+        check: |text| text.parse::<Ipv6Net>().is_ok_and(|net| is_native(IpAddr::V6(net.addr()))),
         secret: false,
     }
     ip IP {
         name: "ip",
-        expects: "an IPv4 or IPv6 address (as in 10.0.0.11 or fd00::11)",
+        expects: "an IPv4 or native IPv6 address (as in 10.0.0.11 or fd00::11)",
         pattern: "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(\\.(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$",
-        check: |text| text.parse::<IpAddr>().is_ok(),
+        check: |text| text.parse().is_ok_and(is_native),
         secret: false,
     }
     cidr CIDR {
         name: "cidr",
-        expects: "a range or an address with prefix length (as in 10.0.0.0/22 or fd00:10::/64)",
+        expects: "a range or an address with prefix length (as in 10.0.0.0/22 or fd00:10::/64, native IPv6)",
         pattern: "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(\\.(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])){3}/(3[0-2]|[12]?[0-9])|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))$",
-        check: |text| text.parse::<IpNet>().is_ok(),
+        check: |text| text.parse::<IpNet>().is_ok_and(|net| is_native(net.addr())),
         secret: false,
     }
     interface_name INTERFACE_NAME {
@@ -145,9 +149,9 @@ formats! {
     }
     host HOST {
         name: "host",
-        expects: "a DNS name or an IPv4 or IPv6 address",
+        expects: "a DNS name or an IPv4 or native IPv6 address",
         pattern: "^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$",
-        check: |text| text.parse::<IpAddr>().is_ok() || is_dns_name(text),
+        check: |text| text.parse().is_ok_and(is_native) || is_dns_name(text),
         secret: false,
     }
     timezone TIMEZONE {
@@ -345,141 +349,6 @@ lists! {
     taint_list taint;
 }
 
-/// A word that starts with a letter or digit and goes on with these and with what `more` allows.
-fn is_word(text: &str, more: fn(u8) -> bool) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || more(b))
-}
-
-/// The signs and the length of the name of an interface; which of these names mean something else is for a rule.
-fn is_link_word(text: &str) -> bool {
-    text.len() <= NAME_BYTES_MAX && is_word(text, |b| b"._-".contains(&b))
-}
-
-fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-}
-
-/// Longest mount point; systemd's unit name for it stays below 255 bytes even if every byte has to be escaped.
-const DATA_MOUNT_MAX: usize = 60;
-
-/// Path components that need no quoting anywhere: not in a unit, not in a shell.
-fn is_data_mount(text: &str) -> bool {
-    let is_name = |name: &str| {
-        name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_')
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-    };
-    text.len() <= DATA_MOUNT_MAX
-        && text.strip_prefix("/var/lib/").is_some_and(|rest| rest.split('/').all(is_name))
-}
-
-/// RFC 1123 label, lower case.
-pub(crate) fn is_dns_label(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= LABEL_MAX
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
-
-/// RFC 1123 name of lower-case labels. Four numbers are an address, not a name.
-fn is_dns_name(text: &str) -> bool {
-    text.len() <= 253
-        && text.split('.').all(is_dns_label)
-        && !text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
-}
-
-fn is_timezone(text: &str) -> bool {
-    text.len() <= LABEL_MAX
-        && text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.split('/').all(|part| is_word(part, |b| b"_+-".contains(&b)))
-}
-
-fn is_ssh_key(text: &str) -> bool {
-    const TYPES: [&str; 7] = [
-        "ssh-ed25519",
-        "ssh-rsa",
-        "ecdsa-sha2-nistp256",
-        "ecdsa-sha2-nistp384",
-        "ecdsa-sha2-nistp521",
-        "sk-ssh-ed25519@openssh.com",
-        "sk-ecdsa-sha2-nistp256@openssh.com",
-    ];
-    let mut parts = text.splitn(3, ' ');
-    let (kind, blob) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let blob = blob.trim_end_matches('=');
-    TYPES.contains(&kind)
-        && blob.len() >= 16
-        && begins_with_type(blob, kind)
-        && blob.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
-        && !text.chars().any(char::is_control)
-}
-
-/// The blob of a key begins with the name of its type, behind its length in four bytes (RFC 4253, section 6.6).
-fn begins_with_type(blob: &str, kind: &str) -> bool {
-    let digits = blob.bytes().map(|b| match b {
-        b'A'..=b'Z' => b - b'A',
-        b'a'..=b'z' => b - b'a' + 26,
-        b'0'..=b'9' => b - b'0' + 52,
-        b'+' => 62,
-        _ => 63,
-    });
-    let bits = digits.flat_map(|digit| (0..6).rev().map(move |bit| digit >> bit & 1));
-    let length = u32::try_from(kind.len()).unwrap_or_default().to_be_bytes();
-    let start = length.into_iter().chain(kind.bytes());
-    let expected: Vec<u8> = start.flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
-    // A key of nothing but its type is none.
-    blob.len() * 6 > expected.len() && bits.take(expected.len()).eq(expected)
-}
-
-fn is_label_name(text: &str) -> bool {
-    text.len() <= LABEL_MAX
-        && is_word(text, |b| b"._-".contains(&b))
-        && text.ends_with(|c: char| c.is_ascii_alphanumeric())
-}
-
-fn is_label_key(text: &str) -> bool {
-    match text.split_once('/') {
-        Some((prefix, name)) => is_dns_name(prefix) && is_label_name(name),
-        None => is_label_name(text),
-    }
-}
-
-/// The key and the effect of a taint, or `None` when the text is not a taint.
-pub(crate) fn parse_taint(text: &str) -> Option<(&str, &str)> {
-    let (rest, effect) = text.rsplit_once(':')?;
-    let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
-    let known = ["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect);
-    let well_formed = is_label_key(key) && (value.is_empty() || is_label_name(value));
-    (known && well_formed).then_some((key, effect))
-}
-
-fn is_kubelet_arg(text: &str) -> bool {
-    text.split_once('=').is_some_and(|(name, value)| {
-        name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !value.is_empty()
-            && value.bytes().all(|b| b.is_ascii_graphic())
-    })
-}
-
-fn is_image_reference(text: &str) -> bool {
-    let Some((host, rest)) = text.split_once('/') else { return false };
-    let Some((path, tag)) = rest.rsplit_once(':') else { return false };
-    let (host, port) = host.split_once(':').unwrap_or((host, "0"));
-    let segment = |part: &str| {
-        !part.is_empty()
-            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
-    };
-    (is_dns_name(host) || host.parse::<Ipv4Addr>().is_ok())
-        && !port.is_empty()
-        && port.bytes().all(|b| b.is_ascii_digit())
-        && path.split('/').all(segment)
-        && !tag.is_empty()
-        && tag.len() <= 128
-        && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-}
-
 #[cfg(test)]
 mod tests {
     use super::{find, parse_taint};
@@ -512,6 +381,16 @@ mod tests {
             &["UTC", "Europe/Vienna", "Etc/GMT+1"],
             &["", "../etc", "Europe/", "/UTC", "Europe/..", "1"],
         );
+    }
+
+    #[test]
+    fn an_ipv4_address_is_not_written_as_ipv6() {
+        let mapped = "::ffff:10.0.0.1";
+        expect("ip", &["10.0.0.1", "fd00::1", "::1"], &[mapped, "::ffff:a00:1"]);
+        expect("ipv6", &["fd00::1"], &[mapped, "10.0.0.1"]);
+        expect("host", &["fd00::1"], &[mapped]);
+        expect("cidr", &["fd00::/64", "10.0.0.0/8", "::/0"], &["::ffff:10.0.0.0/104", "::ffff:10.0.0.1/128"]);
+        expect("ipv6-cidr", &["fd00::/64"], &["::ffff:10.0.0.0/104"]);
     }
 
     #[test]
