@@ -237,6 +237,10 @@ fn show_prints_every_flow_or_the_very_rules() {
         "{rules}"
     );
     assert!(!rules.contains("flush"), "{rules}");
+    let (code, both, _) = metalstrap(&[node.as_slice(), &["--rules", "--output", "json"]].concat());
+    let both: serde_json::Value = serde_json::from_str(&both).unwrap();
+    assert_eq!((code, both["rules"]["proxy-dmz-1"].as_str()), (0, Some(rules.as_str())));
+    assert_eq!(both["nodes"][0]["hostname"], "proxy-dmz-1");
 }
 
 /// What is asked comes the way that answers to it take: by routes and further interfaces, as the kernel's reverse-path check has it.

@@ -34,10 +34,10 @@ pub struct Args {
 /// Shows the report. Exit code 0 when the node is healthy, 1 when it is not.
 ///
 /// # Errors
-/// With exit code 4 when no health agent answers or the answer is no report.
+/// With exit code 2 when the URL is none, with 4 when no health agent answers or the answer is no report.
 pub fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
     let address = match &args.url {
-        Some(url) => AgentAddress::Url(complete_url(url)),
+        Some(url) => AgentAddress::parse_url(&complete_url(url)).exit_with(ExitCode::InvalidInput)?,
         None => AgentAddress::Socket(args.socket.clone()),
     };
     let body = fetch(&address, "/v1/report", ANSWER_LIMIT).exit_with(ExitCode::Environment)?;
@@ -53,10 +53,10 @@ pub fn run(args: &Args, global: &Global) -> Result<ExitCode, Failure> {
 
 /// Adds scheme and port where they are missing.
 fn complete_url(text: &str) -> String {
-    let text = text.trim_end_matches('/');
     if text.contains("://") {
         return text.to_owned();
     }
+    let text = text.trim_end_matches('/');
     let has_port = text.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'));
     if has_port { format!("http://{text}") } else { format!("http://{text}:{AGENT_PORT}") }
 }

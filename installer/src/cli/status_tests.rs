@@ -74,7 +74,7 @@ fn completes_what_an_operator_types() {
     for (typed, url) in [
         ("10.0.0.11", "http://10.0.0.11:9940"),
         ("10.0.0.11:80", "http://10.0.0.11:80"),
-        ("http://m1:9940/", "http://m1:9940"),
+        ("http://m1:9940/", "http://m1:9940/"),
         ("[fd00::1]", "http://[fd00::1]:9940"),
         ("[fd00::1]:80", "http://[fd00::1]:80"),
     ] {
@@ -92,6 +92,23 @@ fn refuses_what_is_no_report() {
     let expected =
         "the report of http://x has the schema \"metalstrap.report/v9\", expected \"metalstrap.report/v1\"";
     assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn refuses_what_is_no_address_of_an_agent() {
+    for (typed, why) in [
+        ("http://", "empty host"),
+        ("10.0.0.11:99999", "invalid port number"),
+        ("ftp://10.0.0.11", "ftp is neither http nor https"),
+        ("http://10.0.0.11:9940/metrics", "it names a document; host and port are enough"),
+        ("a b", "invalid international domain name"),
+    ] {
+        let args = Args { url: Some(typed.to_owned()), socket: "/nowhere".into() };
+        let failure = run(&args, &Global { output: OutputFormat::Json, yes: false }).unwrap_err();
+        let text = failure.error.to_string();
+        assert_eq!(failure.exit, ExitCode::InvalidInput, "{typed}");
+        assert!(text.ends_with(&format!("is not the address of a health agent: {why}")), "{text}");
+    }
 }
 
 fn status(socket: &Path) -> Result<ExitCode, (ExitCode, String)> {

@@ -199,7 +199,7 @@ fn consent_is_for_one_very_disk() {
             "E_DISK_WIPE_MISMATCH: the disk asked for (serial \"DATA-EXT4\") cannot be taken: \
              it holds data, and wipe does not name this very disk and no other",
             "  /dev/sda (447.1 GiB sata, Micron_5300_MTFDDAK480TDS, serial DATA-EXT4): \
-             holds data: GPT partition table, ext4 \"photos\"; wipe = \"DATA-LVM\" is not consent for this disk",
+             holds data: GPT partition table, ext4 \"photos\"; wipe = \"DATA-LVM\" is not consent for this disk, wipe = \"DATA-EXT4\" is",
         ]
     );
 }

@@ -67,8 +67,10 @@ pub enum Obstacle {
     WipeMismatch {
         /// What was found.
         found: String,
-        /// Serial number the consent is for.
+        /// What the consent names.
         wipe: String,
+        /// The `wipe` that would give it up; `None` for a disk that has no name of its own.
+        consent: Option<String>,
     },
 }
 
@@ -183,10 +185,10 @@ fn find_data(disk: &Disk, inventory: &Inventory, wishes: &Wishes) -> Option<Obst
     {
         return None;
     }
-    let found = render_contents(disk);
+    let (found, consent) = (render_contents(disk), consent_name(disk, inventory));
     Some(match wishes.wipe() {
-        Some(wipe) => Obstacle::WipeMismatch { found, wipe: wipe.to_owned() },
-        None => Obstacle::HasData { found, consent: consent_name(disk, inventory) },
+        Some(wipe) => Obstacle::WipeMismatch { found, wipe: wipe.to_owned(), consent },
+        None => Obstacle::HasData { found, consent },
     })
 }
 
@@ -243,8 +245,13 @@ fn render_obstacle(obstacle: &Obstacle) -> String {
         Obstacle::HasData { found, consent: None } => {
             format!("holds data: {found}; it has no name of its own to give it up by, so empty it by hand")
         }
-        Obstacle::WipeMismatch { found, wipe } => {
-            format!("holds data: {found}; wipe = \"{}\" is not consent for this disk", sanitise(wipe))
+        Obstacle::WipeMismatch { found, wipe, consent } => {
+            let right = consent.as_ref().map(|name| format!(", wipe = \"{}\" is", sanitise(name)));
+            let wipe = sanitise(wipe);
+            format!(
+                "holds data: {found}; wipe = \"{wipe}\" is not consent for this disk{}",
+                right.unwrap_or_default()
+            )
         }
     }
 }

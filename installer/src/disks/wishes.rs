@@ -157,5 +157,5 @@ pub(super) fn consent_name(disk: &Disk, inventory: &Inventory) -> Option<String>
     let is_own = |name: &String| {
         inventory.disks.iter().filter(|d| names(d).iter().flatten().any(|other| other == name)).count() == 1
     };
-    names(disk).into_iter().flatten().find(is_own)
+    names(disk).into_iter().flatten().filter(|name| !name.trim().is_empty()).find(is_own)
 }

@@ -25,6 +25,34 @@ impl std::fmt::Display for AgentAddress {
     }
 }
 
+impl AgentAddress {
+    /// The address of an agent by its URL.
+    ///
+    /// # Errors
+    /// When it is no HTTP or HTTPS URL of a host, or names a document.
+    pub fn parse_url(text: &str) -> Result<Self, AgentUrlError> {
+        let wrong = |why: String| AgentUrlError { url: text.to_owned(), why };
+        let url = reqwest::Url::parse(text).map_err(|error| wrong(error.to_string()))?;
+        if !["http", "https"].contains(&url.scheme()) {
+            return Err(wrong(format!("{} is neither http nor https", url.scheme())));
+        }
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+            return Err(wrong("it names a document; host and port are enough".to_owned()));
+        }
+        Ok(Self::Url(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+/// A text that is not the URL of a health agent.
+#[derive(Debug, thiserror::Error)]
+#[error("{url:?} is not the address of a health agent: {why}")]
+pub struct AgentUrlError {
+    /// The text.
+    url: String,
+    /// What is wrong with it.
+    why: String,
+}
+
 /// Why the health agent gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentHttpError {

@@ -7,6 +7,7 @@ use crate::firewall::explain::{self, Answer};
 use crate::firewall::{Model, Origin};
 use anyhow::{Context as _, anyhow};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use sysio::nft;
 
 const EXPLAIN_SCHEMA: &str = "metalstrap.firewall-explain/v1";
@@ -17,24 +18,27 @@ const SHOW_SCHEMA: &str = "metalstrap.firewall/v1";
 struct Shown<'a> {
     schema: &'static str,
     nodes: Vec<&'a Model>,
+    /// The rules of each node by its host name, when they were asked for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    rules: BTreeMap<&'a str, String>,
 }
 
 /// Prints flows, or rules.
 pub(super) fn show(args: &ShowArgs, global: &Global) -> Result<ExitCode, Failure> {
     let nodes = read_nodes(&args.node)?;
-    if global.output == OutputFormat::Json {
-        print_json(&Shown { schema: SHOW_SCHEMA, nodes: nodes.iter().map(|node| &node.model).collect() })?;
-        return Ok(ExitCode::Ok);
+    let models = || nodes.iter().map(|node| &node.model);
+    let mut rules = BTreeMap::new();
+    for model in models().filter(|_| args.rules) {
+        let text = crate::render::firewall::file(model).exit_with(ExitCode::InvalidInput)?;
+        rules.insert(model.hostname.as_str(), text);
     }
-    let mut text = String::new();
-    for node in &nodes {
-        if args.rules {
-            text += &crate::render::firewall::file(&node.model).exit_with(ExitCode::InvalidInput)?;
-        } else {
-            text += &flows(&node.model);
+    match global.output {
+        OutputFormat::Json => print_json(&Shown { schema: SHOW_SCHEMA, nodes: models().collect(), rules })?,
+        OutputFormat::Table => {
+            let text = |model: &Model| rules.remove(model.hostname.as_str()).unwrap_or_else(|| flows(model));
+            print_bytes(models().map(text).collect::<String>().as_bytes())?;
         }
     }
-    print_bytes(text.as_bytes())?;
     Ok(ExitCode::Ok)
 }
 
