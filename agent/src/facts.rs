@@ -53,9 +53,9 @@ pub fn read_image(root: &Path) -> anyhow::Result<Image> {
 }
 
 /// Value of a kernel argument; the last one wins, as in the kernel.
-pub fn kernel_argument<'a>(cmdline: &'a str, name: &str) -> Option<&'a str> {
-    let value = |word: &'a str| word.strip_prefix(name)?.strip_prefix('=');
-    cmdline.split_whitespace().rev().find_map(value)
+pub fn kernel_argument(cmdline: &str, name: &str) -> Option<String> {
+    let value = |word: &String| word.strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
+    sysio::kernel_line::split_words(cmdline).iter().rev().find_map(value)
 }
 
 /// What a report says about the node. Facts that cannot be read are empty, not invented.
@@ -81,7 +81,7 @@ pub fn collect_node(root: &Path, node: &NodeConfig) -> ReportedNode {
         k3s: node.kubernetes.as_ref().and_then(|_| image.as_ref()?.k3s.clone()),
         k3s_double: image.as_ref().is_some_and(|image| image.double),
         image: image.map_or_else(String::new, |image| image.version),
-        slot: kernel_argument(&line("proc/cmdline"), "metalstrap.slotname").map(str::to_owned),
+        slot: kernel_argument(&line("proc/cmdline"), "metalstrap.slotname"),
         agent: env!("CARGO_PKG_VERSION").to_owned(),
         boot_id: line("proc/sys/kernel/random/boot_id"),
         uptime_secs: 0,
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn the_last_kernel_argument_of_a_name_wins() {
         let cmdline = "quiet metalstrap.slotname=a metalstrap.slotnamex=c metalstrap.slotname=b ro\n";
-        assert_eq!(kernel_argument(cmdline, "metalstrap.slotname"), Some("b"));
+        assert_eq!(kernel_argument(cmdline, "metalstrap.slotname"), Some("b".to_owned()));
         assert_eq!(kernel_argument(cmdline, "quiet"), None);
         assert_eq!(kernel_argument(cmdline, "root"), None);
     }

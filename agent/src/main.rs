@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     agent::http::install_tls_provider();
     let arguments = Arguments::parse();
     let debug = std::fs::read_to_string(arguments.root.join("proc/cmdline"))
-        .is_ok_and(|cmdline| cmdline.split_whitespace().any(|word| word == "metalstrap.debug"));
+        .is_ok_and(|cmdline| sysio::kernel_line::is_on(&cmdline, "metalstrap.debug"));
     let level = if debug { tracing::Level::DEBUG } else { tracing::Level::INFO };
     // journald adds the time; colours are noise there.
     tracing_subscriber::fmt()

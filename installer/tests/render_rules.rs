@@ -247,7 +247,7 @@ fn a_node_that_is_installed_again_keeps_the_password_its_cluster_knows() {
     const FILE: &str = "/etc/rancher/node/password";
     for (name, role) in [("master-1", Role::Master), ("worker-1", Role::Worker)] {
         let first = render_node(&ha(name), &secrets(role), &context()).unwrap();
-        assert!(first.file(FILE).is_none(), "k3s makes its own");
+        assert!(first.file(FILE).is_none(), "what is there stays");
         let kept = NodeSecrets { node_password: Some(Secret::new("0123abcd")), ..secrets(role) };
         let again = render_node(&ha(name), &kept, &context()).unwrap();
         let file = again.file(FILE).unwrap();

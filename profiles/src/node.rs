@@ -398,7 +398,8 @@ pub struct NodeSecrets {
     pub server_token: Option<Secret>,
     /// k3s agent token; masters and workers.
     pub agent_token: Option<Secret>,
-    /// What k3s proved this node by to the cluster before it was installed again: with another one it is refused.
+    /// What k3s proves this node by to the cluster, of which it keeps the first it saw: with another one the node is refused. Made by the
+    /// install, or kept from the one before; `None` leaves to k3s what is there.
     pub node_password: Option<Secret>,
 }
 

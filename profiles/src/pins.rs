@@ -144,11 +144,6 @@ impl Pins {
         &self.file.k3s
     }
 
-    /// The file of one kind. There is exactly one.
-    pub fn k3s_file(&self, kind: FileKind) -> Option<&FilePin> {
-        self.file.k3s.files.iter().find(|file| file.kind == kind)
-    }
-
     /// The kube-vip image.
     pub fn kube_vip(&self) -> &KubeVipPin {
         &self.file.kube_vip

@@ -22,8 +22,9 @@ fn committed_pins_parse() {
     let pins = Pins::parse("pins.toml", PINS.as_bytes()).unwrap();
     assert!(!pins.is_double());
     assert_eq!(pins.k3s().version, "v1.28.9+k3s1");
-    assert_eq!(pins.k3s_file(FileKind::Binary).unwrap().name, "k3s");
-    assert_eq!(pins.k3s_file(FileKind::AirgapImages).unwrap().name, "k3s-airgap-images-amd64.tar.zst");
+    let name = |kind| pins.k3s().files.iter().find(|file| file.kind == kind).unwrap().name.as_str();
+    assert_eq!(name(FileKind::Binary), "k3s");
+    assert_eq!(name(FileKind::AirgapImages), "k3s-airgap-images-amd64.tar.zst");
     assert_eq!(pins.kube_vip().image, "ghcr.io/kube-vip/kube-vip:v0.8.7");
 }
 

@@ -33,7 +33,7 @@ pub fn judge(cmdline: &Result<String, String>) -> Verdict {
         Ok(cmdline) => cmdline,
         Err(why) => return Verdict::unknown("CannotLook", why.clone()),
     };
-    match kernel_argument(cmdline, "metalstrap.slotname") {
+    match kernel_argument(cmdline, "metalstrap.slotname").as_deref() {
         Some(slot @ ("a" | "b")) => Verdict::ok("Slot", format!("booted from slot {slot}")),
         Some(other) => Verdict::warning("UnknownSlot", format!("booted from a slot called {other}")),
         None => Verdict::unknown("NoSlot", "the kernel's command line names no slot"),

@@ -72,7 +72,9 @@ fn read_record(root: &Path) -> Result<Record, String> {
 fn read_mark(root: &Path) -> Result<bool, String> {
     let cmdline = read_bounded(&root.join("proc/cmdline"))
         .map_err(|error| format!("reading /proc/cmdline: {error}"))?;
-    let partition = kernel_argument(&cmdline, "metalstrap.state")
+    let argument = kernel_argument(&cmdline, "metalstrap.state");
+    let partition = argument
+        .as_deref()
         .and_then(|value| value.strip_prefix("PARTUUID="))
         .filter(|id| id.chars().all(|c| c.is_ascii_hexdigit() || c == '-'))
         .ok_or("the kernel's command line names no state partition")?;

@@ -1,4 +1,4 @@
-//! `metalstrap settle`: called by a unit of the installed system, early in each boot.
+//! `metalstrap settle`: called by a unit of the installed system at each boot, before the health agent.
 
 use crate::exit::{ExitCode, ExitWith, Failure};
 use crate::settle::{Settled, settle};

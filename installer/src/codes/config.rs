@@ -71,9 +71,9 @@ pub(super) const CODES: &[CodeInfo] = &[
     },
     CodeInfo {
         code: "E_NOT_CONFIRMED",
-        meaning: "The operator did not confirm the install.",
-        cause: "the question was answered with something other than y",
-        action: "run it again and answer y, or give --yes",
+        meaning: "Nobody confirmed the install, or the change of an installed node.",
+        cause: "the question was answered with something other than y, or there is no terminal to ask on",
+        action: "run it again in a terminal and answer y, or give --yes",
     },
     CodeInfo {
         code: "E_RESUME",

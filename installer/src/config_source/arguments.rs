@@ -4,6 +4,7 @@ use crate::exit::ExitCode;
 use crate::inventory::sanitise;
 use crate::preflight::{ensure_skippable, split_ids};
 use crate::refusal::Refusal;
+use sysio::kernel_line;
 use sysio::sysfs::SysRoot;
 use uuid::Uuid;
 
@@ -98,7 +99,7 @@ pub fn read_kernel_args(sys: &SysRoot) -> Result<KernelArgs, Refusal> {
 /// `E_ARGUMENT` for a value that cannot be meant.
 pub fn parse_kernel_args(line: &str) -> Result<KernelArgs, Refusal> {
     let mut args = KernelArgs::default();
-    for word in split_words(line) {
+    for word in kernel_line::split_words(line) {
         let Some(ours) = word.strip_prefix("metalstrap.") else { continue };
         let (name, value) = ours.split_once('=').map_or((ours, None), |(name, value)| (name, Some(value)));
         take(&mut args, name, value)?;
@@ -187,13 +188,10 @@ fn parse_support(value: &str) -> Result<String, Refusal> {
 }
 
 fn parse_switch(name: &str, value: Option<&str>) -> Result<bool, Refusal> {
-    match value {
-        None | Some("1" | "yes" | "true" | "on") => Ok(true),
-        Some("0" | "no" | "false" | "off") => Ok(false),
-        Some(other) => {
-            Err(refuse(format!("metalstrap.{name} has the value \"{}\", expected 1 or 0", sanitise(other))))
-        }
-    }
+    kernel_line::parse_switch(value).ok_or_else(|| {
+        let value = sanitise(value.unwrap_or_default());
+        refuse(format!("metalstrap.{name} has the value \"{value}\", expected 1 or 0"))
+    })
 }
 
 fn render_unknown(name: &str) -> String {
@@ -204,27 +202,6 @@ fn render_unknown(name: &str) -> String {
         .max_by(|a, b| a.0.total_cmp(&b.0));
     let hint = nearest.map(|(_, known)| format!(", did you mean metalstrap.{known}?")).unwrap_or_default();
     format!("unknown kernel argument metalstrap.{}{hint}", sanitise(name))
-}
-
-/// Words of a command line, with the kernel's quotes taken off.
-pub(crate) fn split_words(line: &str) -> Vec<String> {
-    let (mut words, mut word) = (Vec::new(), String::new());
-    let mut quoted = false;
-    for c in line.chars() {
-        match c {
-            '"' => quoted = !quoted,
-            c if c.is_whitespace() && !quoted => {
-                if !word.is_empty() {
-                    words.push(std::mem::take(&mut word));
-                }
-            }
-            c => word.push(c),
-        }
-    }
-    if !word.is_empty() {
-        words.push(word);
-    }
-    words
 }
 
 #[cfg(test)]

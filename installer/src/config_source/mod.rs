@@ -10,7 +10,6 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use arguments::split_words;
 pub use arguments::{ConfigLocation, KernelArgs, Mode, parse_kernel_args, read_kernel_args};
 pub use live::LiveWorld;
 pub use load::load_found;

@@ -44,9 +44,15 @@ pub fn render_stopped(exit: ExitCode) -> String {
     format!("metalstrap: stopped with exit code {exit}, {disk}")
 }
 
-/// The install is complete.
-pub fn render_installed(disk: &str) -> String {
-    format!("metalstrap: install complete on {disk}, rebooting")
+/// The install is complete; the machine goes into it at once, or when somebody starts it again.
+pub fn render_installed(disk: &str, reboots: bool) -> String {
+    let next = if reboots { "rebooting" } else { "it starts from there from now on" };
+    format!("metalstrap: install complete on {disk}, {next}")
+}
+
+/// The machine is installed already, and is to be off then.
+pub fn render_halt(hostname: &str, disk: &str) -> String {
+    format!("metalstrap: {hostname} is installed on {disk}, powering off, nothing written")
 }
 
 /// The machine is installed already.
@@ -71,7 +77,11 @@ mod tests {
             render_stopped(ExitCode::DiskTouched),
             "metalstrap: stopped with exit code 7, the disk was touched"
         );
-        assert_eq!(render_installed("/dev/vda"), "metalstrap: install complete on /dev/vda, rebooting");
+        assert_eq!(render_installed("/dev/vda", true), "metalstrap: install complete on /dev/vda, rebooting");
+        assert_eq!(
+            render_installed("/dev/vda", false),
+            "metalstrap: install complete on /dev/vda, it starts from there from now on"
+        );
         let handover = "metalstrap: handing over to the system installed on /dev/vda, nothing written";
         assert_eq!(render_handover("/dev/vda"), handover);
     }

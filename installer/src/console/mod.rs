@@ -9,7 +9,7 @@ mod screen;
 
 pub use dialog::{Answers, NetworkAnswer, ask_network_and_url};
 pub use lines::{
-    render_advice, render_done, render_handover, render_installed, render_phase, render_refused,
+    render_advice, render_done, render_halt, render_handover, render_installed, render_phase, render_refused,
     render_stopped, render_warning,
 };
 pub use operator::{ConsoleOperator, Operator, Script};

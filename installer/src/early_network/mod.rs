@@ -11,7 +11,6 @@ pub mod live;
 #[cfg(test)]
 mod tests;
 
-use crate::config_source::split_words;
 use crate::inventory::sanitise;
 use profiles::network::Network;
 use std::fmt;
@@ -55,7 +54,7 @@ impl fmt::Display for ArgumentError {
 pub fn parse_early_network(line: &str) -> Result<Option<Network>, Vec<ArgumentError>> {
     let mut builder = build::Builder::default();
     let mut errors = Vec::new();
-    for word in split_words(line) {
+    for word in sysio::kernel_line::split_words(line) {
         let Some((name, value)) = word.split_once('=') else { continue };
         let (taken, form) = match name {
             "ip" => (address::parse(value).and_then(|ip| builder.add_address(ip)), forms::IP),

@@ -76,17 +76,6 @@ impl Chain {
             Self::Output => "output",
         }
     }
-
-    /// The counter of what it drops.
-    pub fn drop_counter(self) -> &'static str {
-        match self {
-            Self::Spoofing => "drop_spoofed",
-            Self::Guard => "drop_guard",
-            Self::Input => "drop_input",
-            Self::Forward => "drop_forward",
-            Self::Output => "drop_output",
-        }
-    }
 }
 
 /// What happens to a packet.

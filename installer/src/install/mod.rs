@@ -18,8 +18,8 @@ use crate::config_source::{
     FoundConfig, KernelArgs, LiveWorld, Mode, SECRETS_NAME, find_config, load_found, parse_kernel_args,
 };
 use crate::console::{
-    ConsoleOperator, Lines, render_advice, render_handover, render_installed, render_refused, render_stopped,
-    render_warning,
+    ConsoleOperator, Lines, render_advice, render_halt, render_handover, render_installed, render_refused,
+    render_stopped, render_warning,
 };
 use crate::disks::{DiskOverrides, NodeDisks, TargetDisk, choose_disks};
 use crate::exit::ExitCode;
@@ -239,6 +239,9 @@ fn install(
     if let (Some(_), Ok(disks)) = (reinstall, &disks) {
         keep_node_password(disks, &mut secrets, screen);
     }
+    if purpose == Purpose::Install && node.kubernetes.is_some() {
+        secrets.node_password.get_or_insert_with(new_node_password);
+    }
     stage.enter("looking at the machine and asking the network");
     screen.line("metalstrap: asking the network whether the addresses of this node are free");
     let subject =
@@ -377,14 +380,12 @@ fn hand_over(
     let Some(disk) = handover::find_installed(inventory, &node.cluster.name, &node.hostname)? else {
         return Ok(None);
     };
+    let for_real = args.mode == Mode::Install;
     if args.halt_if_installed {
-        screen.line(&format!(
-            "metalstrap: {} is installed on {}, powering off, nothing written",
-            node.hostname, disk.path
-        ));
-        return Ok(Some(Outcome::halting(&disk.path)));
+        screen.line(&render_halt(&node.hostname, &disk.path));
+        return Ok(Some(Outcome::halting(&disk.path, for_real)));
     }
-    if args.mode == Mode::Install {
+    if for_real {
         let kernel = handover::fetch_kernel(disk)?;
         handover::load_kernel(&kernel)?;
     }
@@ -395,7 +396,7 @@ fn hand_over(
             record.install_id
         ));
     }
-    Ok(Some(Outcome::handing_over(&disk.path, args.mode == Mode::Install)))
+    Ok(Some(Outcome::handing_over(&disk.path, for_real)))
 }
 
 /// The cluster knows a node by the password that k3s made on it. Without it the install goes on: the cluster can be made to forget the node.
@@ -410,6 +411,12 @@ fn keep_node_password(disks: &NodeDisks, secrets: &mut NodeSecrets, screen: &mut
             screen.line(&render_warning(&text));
         }
     }
+}
+
+/// k3s would make one when it starts first. Made here it is part of a file system that was unmounted, and the next install finds it, whatever
+/// the last power cut left in the journal. The form is that of k3s: 16 bytes in hex.
+fn new_node_password() -> Secret {
+    Secret::new(hex::encode(rand::random::<[u8; 16]>()))
 }
 
 /// The master that forms the cluster makes a token of its own when it was given none, unless it keeps a datastore that has one; everybody
@@ -481,6 +488,6 @@ fn carry_out(
     let apply = if resume { resume_plan } else { apply_plan };
     let record = apply(planned, &sources, &mut reporter).map_err(|f| Stop::Failed(Box::new(f)))?;
     let path = disks.system().path();
-    screen.line(&render_installed(path));
-    Ok(Outcome::installed(path, record))
+    screen.line(&render_installed(path, !options.no_reboot));
+    Ok(Outcome::installed(path, record, !options.no_reboot))
 }

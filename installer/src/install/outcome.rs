@@ -57,16 +57,17 @@ impl Outcome {
         Self { schema: OUTCOME_SCHEMA, outcome, disk: disk.map(str::to_owned), next, ..Self::default() }
     }
 
-    pub(super) fn installed(disk: &str, record: InstallRecord) -> Self {
-        Self { record: Some(record), ..Self::new("installed", Some(disk), Next::Reboot) }
+    pub(super) fn installed(disk: &str, record: InstallRecord, reboots: bool) -> Self {
+        let next = if reboots { Next::Reboot } else { Next::Stay };
+        Self { record: Some(record), ..Self::new("installed", Some(disk), next) }
     }
 
     pub(super) fn handing_over(disk: &str, loaded: bool) -> Self {
         Self::new("handed-over", Some(disk), if loaded { Next::Kexec } else { Next::Stay })
     }
 
-    pub(super) fn halting(disk: &str) -> Self {
-        Self::new("halted", Some(disk), Next::PowerOff)
+    pub(super) fn halting(disk: &str, for_real: bool) -> Self {
+        Self::new("halted", Some(disk), if for_real { Next::PowerOff } else { Next::Stay })
     }
 
     pub(super) fn planned(disk: &str) -> Self {
@@ -125,6 +126,14 @@ mod tests {
     use crate::codes::advise;
     use crate::exit::ExitCode;
     use crate::refusal::Refusal;
+
+    #[test]
+    fn a_dry_run_switches_nothing_off_and_starts_nothing() {
+        for outcome in [Outcome::halting("/dev/vda", false), Outcome::handing_over("/dev/vda", false)] {
+            assert_eq!(serde_json::to_value(outcome).unwrap()["next"], "stay");
+        }
+        assert_eq!(serde_json::to_value(Outcome::halting("/dev/vda", true)).unwrap()["next"], "power-off");
+    }
 
     #[test]
     fn a_refusal_is_kept_with_step_cause_and_action() {

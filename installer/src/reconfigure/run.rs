@@ -135,9 +135,13 @@ fn ensure_on_trial(root: &SysRoot, id: &str, seconds: u64) -> Result<(), Refusal
 /// Keeps the change that is on trial.
 ///
 /// # Errors
-/// `E_APPLY_NONE` when there is none, or it went back already.
+/// `E_APPLY_NONE` when there is none, or it went back already. `E_APPLY_PENDING` when what is pending is no trial: its files may be
+/// written in part, and only the next boot or going back makes them whole.
 pub fn confirm(root: &SysRoot, effects: &mut dyn Effects) -> Result<(), Refusal> {
     let Some(journal) = journal::read(root, PENDING).map_err(io_refusal)? else { return Err(none()) };
+    if journal.trial_secs.is_none() {
+        ensure_none_pending(root)?;
+    }
     journal::end(root, PENDING, &mut |_| Ok(())).map_err(io_refusal)?;
     effects.disarm(&journal.id);
     Ok(())

@@ -208,15 +208,6 @@ pub fn is_claimed(path: &Path) -> Result<bool, FileError> {
     }
 }
 
-/// Makes the kernel read the partition table again and waits for udev. The device must not be held exclusively.
-///
-/// # Errors
-/// When a partition of the old table is in use, or a tool is missing.
-pub fn reread_partition_table(disk: &Path) -> Result<(), CommandError> {
-    Cmd::new("blockdev").arg("--rereadpt").arg(disk).run()?;
-    settle()
-}
-
 /// Keeps udev away from a disk and its partitions as long as it lives, by systemd's protocol for block devices: an
 /// `flock` on the whole disk. Without it udev rereads the table each time somebody closes the disk after writing, and for a
 /// moment the partitions are gone.

@@ -1,6 +1,7 @@
 //! Lines to every active kernel console, video and serial alike. A console that hangs or is gone holds up nobody.
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -59,7 +60,7 @@ struct Console {
 }
 
 impl Consoles {
-    /// Opens the active consoles below `root`, and the first virtual terminal if the video console is among them.
+    /// Opens the active consoles below `root`, and the first virtual terminal whether the kernel names the video console or not.
     /// `tty0` means "whichever terminal is shown"; it is replaced by `tty1`, so that no line comes twice.
     /// Consoles that cannot be opened are left out.
     pub fn open(root: &Path) -> Self {
@@ -99,15 +100,12 @@ pub(crate) fn devices(root: &Path) -> Vec<PathBuf> {
         }
     };
     let video = root.join("dev").join(VIDEO);
-    for device in &mut devices {
-        if device.ends_with("dev/tty0") {
-            device.clone_from(&video);
-        }
+    for device in devices.iter_mut().filter(|device| device.ends_with("dev/tty0")) {
+        device.clone_from(&video);
     }
-    if !devices.contains(&video) {
-        devices.push(video);
-    }
-    devices.dedup();
+    devices.push(video);
+    let mut seen = BTreeSet::new();
+    devices.retain(|device| seen.insert(device.clone()));
     devices
 }
 
@@ -185,6 +183,16 @@ mod tests {
         Consoles::open(root.path()).write_line("hello");
         assert_eq!((seen(&root, "tty0"), seen(&root, "tty1")), (String::new(), "hello\r\n".to_owned()));
         assert_eq!(seen(&root, "ttyS0"), "hello\r\n");
+    }
+
+    #[test]
+    fn a_console_named_twice_is_written_to_once() {
+        let root = machine("ttyS0 tty0 ttyS0 tty1\n", &["tty1", "ttyS0"]);
+        Consoles::open(root.path()).write_line("hello");
+        assert_eq!(
+            (seen(&root, "tty1"), seen(&root, "ttyS0")),
+            ("hello\r\n".to_owned(), "hello\r\n".to_owned())
+        );
     }
 
     #[test]

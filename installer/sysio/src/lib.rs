@@ -15,6 +15,7 @@ pub mod consoles;
 pub mod files;
 pub mod filesystem;
 pub mod http;
+pub mod kernel_line;
 pub mod links;
 pub mod mounts;
 pub mod nft;

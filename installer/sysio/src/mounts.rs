@@ -1,4 +1,4 @@
-//! Mounting, with a guard that unmounts; and the table of what is mounted.
+//! Mounting, with a guard that unmounts.
 
 use crate::files::{At, FileError, create_folders};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -127,58 +127,10 @@ impl Drop for MountGuard {
     }
 }
 
-/// One line of `/proc/self/mountinfo`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MountInfo {
-    /// `major:minor` of the device.
-    pub device_number: String,
-    /// Mount point.
-    pub target: String,
-    /// Device or other source.
-    pub source: String,
-    /// Type of the file system.
-    pub fs_type: String,
-}
-
-/// Reads `/proc/self/mountinfo` text; lines of another shape are skipped.
-pub fn parse_mountinfo(text: &str) -> Vec<MountInfo> {
-    text.lines().filter_map(parse_mountinfo_line).collect()
-}
-
-fn parse_mountinfo_line(line: &str) -> Option<MountInfo> {
-    let (front, back) = line.split_once(" - ")?;
-    let mut front = front.split(' ').skip(2);
-    let mut back = back.split(' ');
-    let (device_number, _root, target) = (front.next()?, front.next()?, front.next()?);
-    Some(MountInfo {
-        device_number: device_number.to_owned(),
-        target: unescape(target),
-        fs_type: back.next()?.to_owned(),
-        source: unescape(back.next()?),
-    })
-}
-
-/// The kernel writes space, tab, newline and backslash as three octal digits.
-fn unescape(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Mount, parse_mountinfo};
+    use super::Mount;
     use std::path::Path;
-
-    #[test]
-    fn reads_mountinfo() {
-        let text =
-            "36 25 254:5 /sub /var/my\\040data rw,relatime shared:1 master:2 - ext4 /dev/vda5 rw\nnonsense\n";
-        let mounts = parse_mountinfo(text);
-        assert_eq!(mounts.len(), 1);
-        assert_eq!((mounts[0].device_number.as_str(), mounts[0].target.as_str()), ("254:5", "/var/my data"));
-        assert_eq!((mounts[0].fs_type.as_str(), mounts[0].source.as_str()), ("ext4", "/dev/vda5"));
-    }
 
     #[test]
     fn a_journal_is_not_replayed_by_a_read_only_mount() {

@@ -3,7 +3,7 @@
 use super::super::action::directed;
 use super::super::journal::Direction;
 use super::super::run::{begin_with, recover_with};
-use super::super::{Action, begin, recover};
+use super::super::{Action, begin, confirm, recover};
 use super::{FILE, Node, Recorder, changed, link_unit, paths};
 use crate::exit::ExitCode;
 use crate::render::RenderContext;
@@ -156,6 +156,8 @@ fn a_unit_that_cannot_be_unmasked_is_left_to_the_next_boot() {
         again.to_string(),
         "E_APPLY_PENDING: another change is not at its end: the next boot finishes it, `metalstrap apply --revert` takes it back"
     );
+    let kept = confirm(&node.root, &mut recorder).unwrap_err();
+    assert_eq!(kept.to_string(), again.to_string(), "what was cut off is not made whole by keeping it");
     let refusal = recover(&node.root, &mut recorder).unwrap_err();
     assert_eq!((refusal.code, refusal.exit), ("E_APPLY_FAILED", ExitCode::Environment));
     assert!(node.is_pending());
