@@ -15,9 +15,11 @@ use std::fmt::Display;
 pub const DROP_COUNTERS: [&str; 6] =
     ["drop_forward", "drop_guard", "drop_input", "drop_invalid", "drop_output", "drop_spoofed"];
 
-/// Logs at most this much, so that a flood from outside fills no disk; at a level that the console does not show.
+/// Logs at most this much, so that a flood from outside does not push everything else out of the journal, which keeps the only record of
+/// what happened to the node; at a level that the console does not show. What a network says to everybody is dropped without a word:
+/// every switch, printer and DHCP client does it all day.
 const REFUSE: &str = "    chain refuse {
-        limit rate 5/second burst 10 packets log prefix \"metalstrap drop: \" level debug
+        meta pkttype host limit rate 20/minute burst 20 packets log prefix \"metalstrap drop: \" level debug
         drop
     }
 ";

@@ -93,6 +93,7 @@ defaults
     log global
     mode tcp
     option tcplog
+    option dontlog-normal
     option dontlognull
     option redispatch
     retries 3
