@@ -174,7 +174,7 @@ fn a_node_port_under_cilium_comes_with_what_is_not_enforced() {
     assert_eq!(code, 0);
     assert_eq!(
         out,
-        "tcp/30080 from dmz (as 192.168.1.1) to worker-1 (10.0.0.21): denied in chain guard: no flow lets it in\n  not enforced here: Cilium answers NodePorts, hostPorts and load balancer addresses in eBPF before nftables sees a packet: this firewall does not cover them. Cilium's value `devices` keeps them to the cluster interface; who may reach them there is for loadBalancerSourceRanges and network policies to say\n"
+        "tcp/30080 from dmz (as 192.168.1.1) to worker-1 (10.0.0.21): denied in chain guard: no flow lets it in\n  not enforced here: Cilium answers NodePorts, hostPorts and load balancer addresses in eBPF before nftables sees a packet: this firewall does not cover them. Cilium's value `devices` keeps them to the cluster interface; there, /etc/metalstrap/cilium-policies.yaml of the masters, once applied, keeps out the DMZ and the outside as far as their addresses are seen, and the rest is for loadBalancerSourceRanges to say\n"
     );
     let (_, out, _) = Site::with("cilium-vxlan", "").ask("tcp/10250 from dmz to worker-1");
     assert_eq!(out.lines().count(), 1, "the kubelet is covered: {out}");

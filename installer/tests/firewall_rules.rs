@@ -283,6 +283,52 @@ fn cilium_is_told_to_answer_on_the_cluster_interface_only() {
 }
 
 #[test]
+fn pods_under_cilium_take_nothing_from_where_no_flow_leads_in() {
+    let path = "/etc/metalstrap/cilium-policies.yaml";
+    let denied = |flows: &[(FlowFrom, FlowTo, &[&str])]| {
+        let mut node = everything("master-1", Cni::CiliumVxlan);
+        let flows = flows.iter().map(|(from, to, sources)| flow(*from, *to, "tcp/30100", sources));
+        node.cluster.firewall.flows = flows.collect();
+        let file = render(&node).file(path)?.contents.expose().to_owned();
+        let policy: serde_json::Value = serde_yaml_ng::from_str(&file).unwrap();
+        let default_deny = &policy["spec"]["enableDefaultDeny"];
+        assert_eq!(*default_deny, serde_json::json!({"ingress": false, "egress": false}));
+        let set = policy["spec"]["ingressDeny"][0]["fromCIDRSet"].clone();
+        let line = |entry: &serde_json::Value| {
+            let except = entry["except"].as_array().into_iter().flatten();
+            let except: Vec<&str> = except.map(|net| net.as_str().unwrap()).collect();
+            format!("{} but {}", entry["cidr"].as_str().unwrap(), except.join(" "))
+        };
+        Some(set.as_array().unwrap().iter().map(line).collect::<Vec<_>>())
+    };
+    let dmz = "192.168.1.0/24 but ".to_owned();
+    let known = "10.0.0.0/22 10.9.0.11/32 10.9.0.12/32 10.42.0.0/16 10.43.0.0/16 192.168.1.0/24";
+    let wan = format!("0.0.0.0/0 but {known}");
+    let both = Some(vec![dmz.clone(), wan.clone()]);
+    assert_eq!(denied(&[]), both);
+    assert_eq!(denied(&[(FlowFrom::Admin, FlowTo::Worker, &[])]), both);
+    assert_eq!(denied(&[(FlowFrom::Wan, FlowTo::DmzProxy, &[])]), both, "no pods there");
+    assert_eq!(denied(&[(FlowFrom::Dmz, FlowTo::Worker, &[])]), Some(vec![wan]));
+    assert_eq!(denied(&[(FlowFrom::Wan, FlowTo::LoadBalancer, &[])]), Some(vec![dmz]));
+    let some: &[(FlowFrom, FlowTo, &[&str])] = &[
+        (FlowFrom::Dmz, FlowTo::Worker, &["192.168.1.50/32", "192.168.1.48/29"]),
+        (FlowFrom::Wan, FlowTo::Master, &["203.0.113.0/24"]),
+    ];
+    assert_eq!(
+        denied(some),
+        Some(vec![
+            "192.168.1.0/24 but 192.168.1.48/29".to_owned(),
+            format!("0.0.0.0/0 but {known} 203.0.113.0/24")
+        ])
+    );
+    assert_eq!(
+        denied(&[(FlowFrom::Wan, FlowTo::Master, &[]), (FlowFrom::Dmz, FlowTo::LoadBalancer, &[])]),
+        None
+    );
+    assert!(render(&ha("master-1")).file(path).is_none());
+}
+
+#[test]
 fn a_master_that_stops_no_longer_draws_the_api_to_itself() {
     let service = |node: &NodeConfig| {
         render(node).file("/etc/systemd/system/k3s.service").unwrap().contents.expose().to_owned()

@@ -500,8 +500,9 @@ fn gaps(node: &NodeConfig, kind: NodeKind) -> Vec<String> {
     }
     vec![
         "Cilium answers NodePorts, hostPorts and load balancer addresses in eBPF before nftables sees a packet: this \
-         firewall does not cover them. Cilium's value `devices` keeps them to the cluster interface; who may reach \
-         them there is for loadBalancerSourceRanges and network policies to say"
+         firewall does not cover them. Cilium's value `devices` keeps them to the cluster interface; there, \
+         /etc/metalstrap/cilium-policies.yaml of the masters, once applied, keeps out the DMZ and the outside as far as \
+         their addresses are seen, and the rest is for loadBalancerSourceRanges to say"
             .to_owned(),
     ]
 }
