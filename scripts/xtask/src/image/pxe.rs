@@ -12,8 +12,9 @@ const LOADERS: [(&str, &str); 3] = [
     ("grubx64.efi", "usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"),
     ("mmx64.efi", "usr/lib/shim/mmx64.efi.signed"),
 ];
-/// iPXE for BIOS, from the build host's package `ipxe`.
-const IPXE: &str = "/usr/lib/ipxe/undionly.kpxe";
+/// iPXE from the build host's package `ipxe`: for BIOS, and for UEFI without Secure Boot. Both use the network driver of the firmware.
+const IPXE: [&str; 2] = ["undionly.kpxe", "snponly.efi"];
+const IPXE_FOLDER: &str = "/usr/lib/ipxe";
 
 /// Fills `out`. `sums` is the sha256 of `SHA256SUMS`: the boot scripts pass it on, so that what is fetched is what was built.
 ///
@@ -30,7 +31,9 @@ pub fn write(base: &Base, live_files: &Path, sums: &str, title: &str, out: &Path
     for (name, packaged) in LOADERS {
         host::write(&out.join(name), stage::read(&base.tree.join(packaged))?)?;
     }
-    host::write(&out.join("undionly.kpxe"), stage::read(Path::new(IPXE))?)?;
+    for name in IPXE {
+        host::write(&out.join(name), stage::read(&Path::new(IPXE_FOLDER).join(name))?)?;
+    }
     let images = host::workspace().join("images");
     let templates = [
         ("pxe/boot.ipxe", "boot.ipxe"),
