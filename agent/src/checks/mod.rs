@@ -2,6 +2,7 @@
 
 pub mod apiserver_ready;
 pub mod boot_slot;
+pub mod cert_files;
 pub mod clock_sync;
 pub mod disk_data;
 pub mod disk_state;
