@@ -26,6 +26,7 @@ pub const CATALOGUE: &[&Check] = &[
     &checks::kubelet_health::CHECK,
     &checks::node_ready::CHECK,
     &checks::etcd_member::CHECK,
+    &checks::etcd_quorum::CHECK,
     &checks::cert_files::CHECK,
     &checks::vip_local::CHECK,
     &checks::vip_reach::CHECK,

@@ -3,13 +3,18 @@
 
 mod kit;
 
+use agent::catalogue::Moment;
+use agent::checks::etcd_quorum;
 use agent::checks::k3s_supervisor::ping;
 use agent::context::Context;
 use agent::http::Answer;
+use agent::verdict::Verdict;
 use kit::Pki;
 use profiles::node::{NodeConfig, RoleConfig};
+use report::State;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use sysio::units::Bus;
 
 fn context(root: &Path, worker: bool) -> Context {
@@ -92,4 +97,33 @@ async fn the_supervisor_must_have_a_certificate_of_the_cluster() {
     assert_eq!(ping(&context, &url).await, Ok(stranger));
     kit::put(root.path(), ca, "");
     assert_eq!(ping(&context, &url).await, Err("no certificate in the CA file".to_owned()));
+}
+
+#[tokio::test]
+async fn asks_for_every_master_of_the_node_config() {
+    let (root, pki) = (tempfile::tempdir().unwrap(), Pki::new());
+    let port = kit::serve_api(&pki, ready()).await;
+    kit::put(root.path(), "etc/rancher/k3s/k3s.yaml", &pki.kubeconfig(port));
+    let mut context = context(root.path(), false);
+    let mut late = context.node.peers[0].clone();
+    late.hostname = "master-2".to_owned();
+    context.node.peers.push(late);
+    let moment = |realtime: &str| Moment {
+        boottime: Duration::ZERO,
+        monotonic: Duration::ZERO,
+        realtime: realtime.parse().unwrap(),
+        was: State::Unknown,
+    };
+    let context = Arc::new(context);
+    let look = async |time| (etcd_quorum::CHECK.look)("", context.clone(), moment(time)).await;
+    let text = "1 of 1 voters are Ready, 1 are needed; master-2 has not joined";
+    assert_eq!(look("2026-01-01T01:00:00Z").await, Verdict::ok("Forming", text));
+    assert_eq!(look("2026-01-03T00:00:00Z").await, Verdict::warning("NoSpare", text));
+    kit::put(root.path(), "etc/rancher/k3s/k3s.yaml", &pki.kubeconfig(1));
+    let silent = look("2026-01-03T00:00:00Z").await;
+    assert_eq!((silent.state, silent.reason), (State::Unknown, "ApiSilent"));
+    kit::put(root.path(), "etc/rancher/k3s/k3s.yaml", "");
+    let none = look("2026-01-03T00:00:00Z").await;
+    let text = "/etc/rancher/k3s/k3s.yaml: the kubeconfig has no current context";
+    assert_eq!(none, Verdict::unknown("NoCredentials", text));
 }

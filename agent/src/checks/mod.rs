@@ -7,6 +7,7 @@ pub mod clock_sync;
 pub mod disk_data;
 pub mod disk_state;
 pub mod etcd_member;
+pub mod etcd_quorum;
 pub mod firewall_coverage;
 pub mod firewall_drift;
 pub mod firewall_table;

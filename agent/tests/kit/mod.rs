@@ -131,7 +131,10 @@ fn answer(path: &str, known: bool, readyz: (u16, String)) -> Response {
     match path {
         "/readyz" => (StatusCode::from_u16(readyz.0).unwrap(), readyz.1).into_response(),
         "/api/v1/nodes/master-1" => {
-            r#"{"status":{"conditions":[{"type":"Ready","status":"True"}]}}"#.into_response()
+            r#"{"metadata":{"creationTimestamp":"2026-01-01T00:00:00Z"},"status":{"conditions":[
+               {"type":"EtcdIsVoter","status":"True","reason":"MemberNotLearner"},
+               {"type":"Ready","status":"True"}]}}"#
+                .into_response()
         }
         "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/plndr-cp-lock" => {
             let now = sysio::clock::realtime().unwrap();
