@@ -30,6 +30,7 @@ pub const CATALOGUE: &[&Check] = &[
     &checks::cert_files::CHECK,
     &checks::vip_local::CHECK,
     &checks::vip_reach::CHECK,
+    &checks::vip_proxy::CHECK,
     &checks::haproxy_config::CHECK,
     &checks::haproxy_backends::CHECK,
     &checks::firewall_table::CHECK,

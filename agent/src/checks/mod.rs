@@ -21,4 +21,5 @@ pub mod node_ready;
 pub mod unit;
 pub mod units_failed;
 pub mod vip_local;
+pub mod vip_proxy;
 pub mod vip_reach;

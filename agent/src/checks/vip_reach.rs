@@ -55,7 +55,11 @@ fn look(_: &'static str, context: Arc<Context>, _: Moment) -> Looking {
     })
 }
 
-async fn connect(vip: Ipv4Addr, port: u16) -> Result<(), String> {
+/// Opens a TCP connection and drops it.
+///
+/// # Errors
+/// Why there was none, in one line.
+pub async fn connect(vip: Ipv4Addr, port: u16) -> Result<(), String> {
     let connecting = tokio::net::TcpStream::connect((vip, port));
     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(Ok(_)) => Ok(()),
