@@ -21,6 +21,7 @@ pub const CATALOGUE: &[&Check] = &[
     &checks::unit::FIREWALL,
     &checks::unit::SSH,
     &checks::units_failed::CHECK,
+    &checks::link_state::CHECK,
     &checks::k3s_supervisor::CHECK,
     &checks::apiserver_ready::CHECK,
     &checks::kubelet_health::CHECK,

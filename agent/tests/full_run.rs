@@ -74,7 +74,7 @@ async fn a_healthy_node_is_reported_healthy_until_it_is_not() {
         text => text,
     };
     let text = kit::eventually("healthy", healthy).await;
-    assert_eq!(text, "master-1 healthy, 22 checks ok\n");
+    assert_eq!(text, "master-1 healthy, 23 checks ok\n");
     let report: Report = serde_json::from_str(&get(&node.socket, "/v1/report").await.unwrap()).unwrap();
     insta::assert_json_snapshot!("report", without_times(report));
     assert_eq!(get(&node.socket, "/livez").await.unwrap(), "ok\n");
@@ -96,7 +96,7 @@ async fn a_healthy_node_is_reported_healthy_until_it_is_not() {
     kit::eventually("healthy again", healthy).await;
     let console = std::fs::read_to_string(node.root.path().join("dev/ttyS0")).unwrap();
     let lines: Vec<&str> = console.lines().collect();
-    assert_eq!(lines.first(), Some(&"metalstrap-agent: master-1 healthy, 22 checks ok"));
+    assert_eq!(lines.first(), Some(&"metalstrap-agent: master-1 healthy, 23 checks ok"));
     assert_eq!(lines.last(), lines.first());
     let fault = "metalstrap-agent: master-1 not healthy: unit.k3s: k3s.service has failed (failed)";
     assert!(lines.contains(&fault), "{console}");

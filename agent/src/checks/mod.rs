@@ -16,6 +16,7 @@ pub mod haproxy_config;
 pub mod install_record;
 pub mod k3s_supervisor;
 pub mod kubelet_health;
+pub mod link_state;
 pub mod memory_available;
 pub mod node_ready;
 pub mod unit;

@@ -208,6 +208,7 @@ pub fn fake_root(root: &Path) {
     put(root, "proc/sys/kernel/osrelease", "6.1.0-40-amd64\n");
     put(root, "proc/sys/kernel/random/boot_id", "11111111-2222-3333-4444-555555555555\n");
     put(root, "sys/fs/ext4/vda5/errors_count", "0\n");
+    put(root, "sys/class/net/cluster0/carrier", "1\n");
     put(root, "sys/class/tty/console/active", "ttyS0\n");
     put(root, "dev/ttyS0", "");
     put(root, "dev/vda5", "");
