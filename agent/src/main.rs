@@ -55,10 +55,9 @@ fn main() -> ExitCode {
 fn start(arguments: Arguments) -> anyhow::Result<()> {
     let listen = if arguments.listen.is_empty() {
         let node = facts::read_node(&arguments.root)?;
-        // The firewall lets nobody in over IPv6, and an address that is still being probed cannot be listened on.
-        let cluster = node.cluster_interface().map(|interface| IpAddr::V4(interface.address.addr()));
-        let addresses = [Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), cluster];
-        addresses.into_iter().flatten().map(|address| SocketAddr::new(address, AGENT_PORT)).collect()
+        let cluster = node.cluster_interface().into_iter().flat_map(|interface| interface.addresses());
+        let addresses = std::iter::once(IpAddr::from(Ipv4Addr::LOCALHOST)).chain(cluster);
+        addresses.map(|address| SocketAddr::new(address, AGENT_PORT)).collect()
     } else {
         arguments.listen
     };

@@ -1,6 +1,6 @@
 //! Every code that the source can give is in the catalogue, and the committed page is the catalogue's.
 //!
-//! `UPDATE_REFERENCE=1 cargo test -p installer --test error_codes` writes the page anew.
+//! `METALSTRAP_BLESS=1 cargo test -p installer --test error_codes` writes the page anew.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -77,12 +77,12 @@ fn no_documented_code_is_unused() {
 fn the_page_is_current() {
     let path = root().join("docs/reference/error-codes.md");
     let page = render_codes_page();
-    if std::env::var_os("UPDATE_REFERENCE").is_some() {
+    if std::env::var_os("METALSTRAP_BLESS").is_some() {
         std::fs::write(&path, &page).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         committed == page,
-        "docs/reference/error-codes.md is not what installer/src/codes says; run UPDATE_REFERENCE=1 cargo test -p installer --test error_codes"
+        "docs/reference/error-codes.md is not what installer/src/codes says; run METALSTRAP_BLESS=1 cargo test -p installer --test error_codes"
     );
 }

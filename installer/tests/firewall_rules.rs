@@ -1,5 +1,5 @@
 //! The rules of every kind of node with every container network, byte for byte, and nft takes each of them.
-//! `METALSTRAP_UPDATE_GOLDENS=1 cargo test -p installer --test firewall_rules` writes them anew.
+//! `METALSTRAP_BLESS=1 cargo test -p installer --test firewall_rules` writes them anew.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test keeps its own golden files")]
 
 mod render_support;
@@ -121,7 +121,7 @@ fn every_table_equals_its_golden() {
     for (name, node) in cases() {
         let path = folder.join(format!("{name}.nft"));
         let text = rules(&node);
-        if std::env::var_os("METALSTRAP_UPDATE_GOLDENS").is_some() {
+        if std::env::var_os("METALSTRAP_BLESS").is_some() {
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::write(&path, &text).unwrap();
         }

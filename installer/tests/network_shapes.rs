@@ -1,7 +1,7 @@
 //! Networks of every shape become files of networkd: goldens for each good file of the corpus, and every key held against the
 //! tables in the program of Debian 12 itself, which says nothing about keys it does not know but in its log.
 //!
-//! `METALSTRAP_UPDATE_GOLDENS=1 cargo test -p installer --test network_shapes` writes the goldens anew; read the difference.
+//! `METALSTRAP_BLESS=1 cargo test -p installer --test network_shapes` writes the goldens anew; read the difference.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -69,7 +69,7 @@ fn every_shape_renders_as_its_golden() {
         for (place, suffix) in [(Place::Installed, "installed"), (Place::Live, "live")] {
             let path = at("tests/goldens/network").join(format!("{name}.{suffix}.txt"));
             let found = text(&node, place);
-            if std::env::var_os("METALSTRAP_UPDATE_GOLDENS").is_some() {
+            if std::env::var_os("METALSTRAP_BLESS").is_some() {
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();
                 std::fs::write(&path, &found).unwrap();
             }

@@ -1,4 +1,4 @@
-//! Every file of every kind of node, byte for byte. `METALSTRAP_UPDATE_GOLDENS=1 cargo test -p installer --test
+//! Every file of every kind of node, byte for byte. `METALSTRAP_BLESS=1 cargo test -p installer --test
 //! render_goldens` writes them anew; the diff is then part of the review.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test keeps its own golden files")]
 
@@ -59,7 +59,7 @@ fn every_file_of_every_role_equals_its_golden() {
     for (case, node) in cases() {
         let rendered = golden_files(&render(&node));
         let root = goldens.join(case);
-        if std::env::var_os("METALSTRAP_UPDATE_GOLDENS").is_some() {
+        if std::env::var_os("METALSTRAP_BLESS").is_some() {
             write_tree(&root, &rendered);
         }
         let mut expected = BTreeMap::new();

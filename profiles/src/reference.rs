@@ -84,7 +84,7 @@ pub fn render_schema_file() -> String {
 /// The text of `docs/reference/diagnostics.md`.
 pub fn render_diagnostics_page() -> String {
     let mut page = String::from(
-        "# Diagnostics\n\n<!-- Generated from profiles/src/code.rs. Anew: UPDATE_REFERENCE=1 cargo test -p profiles --test reference -->\n\n\
+        "# Diagnostics\n\n<!-- Generated from profiles/src/code.rs. Anew: METALSTRAP_BLESS=1 cargo test -p profiles --test reference -->\n\n\
          `metalstrap check` reports every problem of its input files at once, one line each:\n\n\
          \x20   cluster.toml:12:7: error E_KEY_UNKNOWN at nodes[0].hostnam: unknown key (did you mean `hostname`?)\n\n\
          Line and column count from 1, columns in characters. Codes are stable: `E_` is an error and the file cannot be used, `W_` a warning.\n\n\
@@ -100,7 +100,7 @@ pub fn render_diagnostics_page() -> String {
 pub fn render_cluster_file_page() -> String {
     let schema = cluster_schema();
     let mut page = format!(
-        "# The cluster file\n\n<!-- Generated from profiles/src/cluster/file.rs and profiles/src/profile.rs. Anew: UPDATE_REFERENCE=1 cargo test -p profiles --test reference -->\n\n\
+        "# The cluster file\n\n<!-- Generated from profiles/src/cluster/file.rs and profiles/src/profile.rs. Anew: METALSTRAP_BLESS=1 cargo test -p profiles --test reference -->\n\n\
          {}\n\nTOML, UTF-8, at most 1 MiB. Unknown keys are errors. Check a file with `metalstrap check FILE`; what it says is in \
          [diagnostics.md](diagnostics.md). For editors there is a JSON Schema, [cluster.schema.json](cluster.schema.json); the Taplo language \
          server takes it from a first line `#:schema PATH`. Examples are in `profiles/examples/`.\n\n\

@@ -1,6 +1,6 @@
 //! Replays `corpus/`: every file says in its first line which codes it must give, and where.
 //!
-//! `UPDATE_REFERENCE=1 cargo test -p profiles --test corpus` writes the first lines anew; look at the difference.
+//! `METALSTRAP_BLESS=1 cargo test -p profiles --test corpus` writes the first lines anew; look at the difference.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -45,7 +45,7 @@ fn replay(folder: &str, usable: bool) -> BTreeSet<Code> {
         let bytes = std::fs::read(&path).unwrap();
         let (found, codes, cluster) = outcome(&bytes);
         let (expected, line_length) = expectation(&bytes);
-        if found != expected && std::env::var_os("UPDATE_REFERENCE").is_some() {
+        if found != expected && std::env::var_os("METALSTRAP_BLESS").is_some() {
             let bom = if bytes.starts_with(b"\xef\xbb\xbf") { "\u{feff}" } else { "" };
             let mut anew = format!("{bom}{MARK}{found}").into_bytes();
             anew.extend(&bytes[line_length..]);

@@ -1,6 +1,6 @@
 //! The committed reference pages are the generated ones, and the JSON Schema judges as the program does.
 //!
-//! `UPDATE_REFERENCE=1 cargo test -p profiles --test reference` writes the pages anew.
+//! `METALSTRAP_BLESS=1 cargo test -p profiles --test reference` writes the pages anew.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -17,13 +17,13 @@ use std::path::{Path, PathBuf};
 #[track_caller]
 fn expect_committed(name: &str, generated: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference").join(name);
-    if std::env::var_os("UPDATE_REFERENCE").is_some() {
+    if std::env::var_os("METALSTRAP_BLESS").is_some() {
         std::fs::write(&path, generated).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         committed == generated,
-        "docs/reference/{name} is not what the types say; run UPDATE_REFERENCE=1 cargo test -p profiles --test reference"
+        "docs/reference/{name} is not what the types say; run METALSTRAP_BLESS=1 cargo test -p profiles --test reference"
     );
 }
 

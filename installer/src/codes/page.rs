@@ -4,7 +4,7 @@ use super::{FILE_ACTION, GROUPS, may_pass};
 use crate::exit::ExitCode;
 
 const HEAD: &str = "# Error codes\n\n\
-<!-- Generated from installer/src/codes/. Anew: UPDATE_REFERENCE=1 cargo test -p installer --test error_codes -->\n\n\
+<!-- Generated from installer/src/codes/. Anew: METALSTRAP_BLESS=1 cargo test -p installer --test error_codes -->\n\n\
 A machine that stops says on the video console, on the serial console and in `/run/metalstrap/install.json`: the code with its message, the step that \
 failed, the probable cause, and the next action:\n\n\
 \x20   metalstrap: refused: E_DISK_HAS_DATA: no disk can be taken: it holds data; …\n\

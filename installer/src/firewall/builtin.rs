@@ -1,6 +1,7 @@
 //! Flows that follow from role, container network and services (ports: Kubernetes, k3s, and each project's own pages).
 
-use super::model::{Flow, Group, Leg, NodeKind, Origin, Service, Target, exceptions, members};
+use super::groups::{exceptions, members};
+use super::model::{Flow, Group, Leg, NodeKind, Origin, Service, Target};
 use profiles::firewall::PortSpec;
 use profiles::node::{Cni, NodeConfig};
 use std::net::Ipv4Addr;

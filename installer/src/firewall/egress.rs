@@ -1,7 +1,8 @@
 //! What a node itself may open: the other side of the flows of the other nodes, names and time. Always for a DMZ proxy,
 //! elsewhere when the operator asks for it.
 
-use super::model::{Egress, Flow, Group, Leg, NodeKind, Service, Target, cluster_addresses, members};
+use super::groups::{cluster_addresses, members};
+use super::model::{Egress, Flow, Group, Leg, NodeKind, Service, Target};
 use super::{builtin, operator};
 use ipnet::{IpNet, Ipv4Subnets};
 use profiles::firewall::PortSpec;

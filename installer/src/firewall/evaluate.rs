@@ -1,7 +1,8 @@
 //! What happens to a packet, worked out from the flows alone: nothing here reads the rendered rules, so that the two can be
 //! held against each other.
 
-use super::model::{Egress, Flow, LINK_LOCAL, Leg, Model, Service, Target};
+use super::groups::LINK_LOCAL;
+use super::model::{Egress, Flow, Leg, Model, Service, Target};
 use ipnet::IpNet;
 use profiles::firewall::Transport;
 use serde::Serialize;

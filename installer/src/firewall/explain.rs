@@ -1,7 +1,8 @@
 //! `metalstrap firewall explain`: a question in words, answered from the flows.
 
 use super::evaluate::{Chain, Packet, PacketKind, Verdict};
-use super::model::{Flow, Group, Leg, Model, NodeKind, Origin, Target, cluster_addresses, members};
+use super::groups::{cluster_addresses, members};
+use super::model::{Flow, Group, Leg, Model, NodeKind, Origin, Target};
 use ipnet::IpNet;
 use profiles::firewall::{FlowFrom, PortSpec, Transport};
 use profiles::node::{NodeConfig, Peer};

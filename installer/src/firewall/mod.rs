@@ -8,8 +8,10 @@ mod builtin;
 mod egress;
 mod evaluate;
 pub mod explain;
+mod groups;
 mod model;
 mod operator;
+mod resolve;
 mod routing;
 mod rules;
 

@@ -1,6 +1,7 @@
 //! Flows of the cluster file.
 
-use super::model::{Flow, Group, Leg, NodeKind, Origin, Service, Target, exceptions, members};
+use super::groups::{exceptions, members};
+use super::model::{Flow, Group, Leg, NodeKind, Origin, Service, Target};
 use profiles::firewall::{FlowTo, OperatorFlow};
 use profiles::node::{NodeConfig, Zone};
 

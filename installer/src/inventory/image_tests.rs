@@ -2,7 +2,7 @@
 //! looked at by the code that looks at disks. They are sparse files made here; what is found on each stands in
 //! `tests/fixtures/disk-images.txt`, and none counts as empty but the empty one.
 //!
-//! `UPDATE_REFERENCE=1 cargo test -p installer --lib image_tests` writes the list anew; look at the difference.
+//! `METALSTRAP_BLESS=1 cargo test -p installer --lib image_tests` writes the list anew; look at the difference.
 use super::look_at;
 use crate::inventory::lsblk::Device;
 use crate::inventory::render_contents;
@@ -360,7 +360,7 @@ fn no_image_counts_as_empty_and_none_makes_the_look_panic() {
     let mut list = look("empty", &nothing, folder.path());
     list.extend(images.iter().map(|(name, make)| look(name, make, folder.path())));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/disk-images.txt");
-    if std::env::var_os("UPDATE_REFERENCE").is_some() {
+    if std::env::var_os("METALSTRAP_BLESS").is_some() {
         std::fs::write(&path, &list).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();

@@ -5,6 +5,7 @@ use flate2::read::GzDecoder;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::path::Path;
 
 /// The secrets as they lie on the machine.
 const TOKEN: &str =
@@ -208,4 +209,25 @@ fn a_source_is_named_once_and_none_is_made_for_secrets() {
             );
         }
     }
+}
+
+#[test]
+fn every_unit_of_ours_has_its_journal_in_the_bundle() {
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/overlay/usr/lib/systemd/system");
+    let names =
+        std::fs::read_dir(units).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    // The shell is an operator's own doing.
+    let ours = |name: &String| {
+        name.starts_with("metalstrap-") && name.ends_with(".service") && name != "metalstrap-shell.service"
+    };
+    let has_journal = |unit: &String| {
+        SOURCES.iter().any(|item| match item.source {
+            Source::Command(words) => {
+                words.first() == Some(&"journalctl") && words.last() == Some(&unit.as_str())
+            }
+            _ => false,
+        })
+    };
+    let without: Vec<String> = names.filter(ours).filter(|unit| !has_journal(unit)).collect();
+    assert_eq!(without, Vec::<String>::new());
 }

@@ -2,7 +2,7 @@
 //! `fixtures/machines.txt`, one line a machine and one a disk, and is compared exactly. The inventories are committed beside it, for
 //! `metalstrap disks --inventory` and for people.
 //!
-//! `UPDATE_REFERENCE=1 cargo test -p installer --test machines` writes them anew; look at the difference.
+//! `METALSTRAP_BLESS=1 cargo test -p installer --test machines` writes them anew; look at the difference.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -65,7 +65,7 @@ fn render(machine: &Machine) -> String {
 /// Compares with what is committed, or writes it when asked to.
 #[track_caller]
 fn expect_committed(path: &PathBuf, generated: &str) {
-    if std::env::var_os("UPDATE_REFERENCE").is_some() {
+    if std::env::var_os("METALSTRAP_BLESS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, generated).unwrap();
     }

@@ -9,7 +9,7 @@ use ::tests::machine::Firmware;
 use ::tests::scenarios::{Example, Figures, Image, IsoBoot, install_from_iso};
 use anyhow::{Context, Result};
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// Schema id of the JSON.
@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long)]
     firewall: bool,
     /// Only inventory and plan, with the program that the last image build has made: no machine booted.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "firewall")]
     inventory: bool,
 }
 
@@ -57,12 +57,10 @@ impl Row {
 /// A build or the machine fails; a figure never does.
 pub fn run(args: &Args) -> CommandResult {
     if args.firewall {
-        println!("{}", table(&firewall::rows()?));
-        return Ok(());
+        return show(args, &firewall::rows()?, &[]);
     }
     if args.inventory {
-        println!("{}", table(&inventory::rows()?));
-        return Ok(());
+        return show(args, &inventory::rows()?, &[]);
     }
     let image = machines::build_double()?;
     let begin = machines::now();
@@ -78,20 +76,24 @@ pub fn run(args: &Args) -> CommandResult {
         IsoBoot { firmware: Firmware::Bios, name: "bench", example: Example::Single, data_mount: None };
     let (figures, report) = install_from_iso(&context, boot, &mut |_| Ok(()))?;
     rows.extend(durations(&figures, kvm));
-    println!("{}", table(&rows));
+    let double = report.node.k3s_double;
+    let about = [("accelerator", json!(context.accel.describe())), ("k3s_double", json!(double))];
+    show(args, &rows, &about)?;
     println!(
         "{}, {} virtual CPUs; image: {}",
         context.accel.describe(),
         2,
-        if report.node.k3s_double { "k3s double" } else { "k3s" }
+        if double { "k3s double" } else { "k3s" }
     );
+    Ok(())
+}
+
+/// Prints the figures, and writes them where they are wanted, with what else is to be known about the run.
+fn show(args: &Args, rows: &[Row], about: &[(&str, Value)]) -> CommandResult {
+    println!("{}", table(rows));
     if let Some(file) = &args.json {
-        let value = json!({
-            "schema": SCHEMA,
-            "accelerator": context.accel.describe(),
-            "k3s_double": report.node.k3s_double,
-            "figures": rows,
-        });
+        let mut value = json!({ "schema": SCHEMA, "figures": rows });
+        about.iter().for_each(|(key, fact)| value[*key] = fact.clone());
         host::write(file, serde_json::to_string_pretty(&value)? + "\n")?;
         eprintln!("written to {}", file.display());
     }
