@@ -391,6 +391,17 @@ pub struct Peer {
     pub dmz_address6: Option<Ipv6Addr>,
 }
 
+/// Kernel parameters a kubelet with `protect-kernel-defaults` insists on; with another value it does not start (Kubernetes 1.28,
+/// `setupKernelTunables`).
+pub const KUBELET_SYSCTLS: [(&str, &str); 6] = [
+    ("kernel.keys.root_maxbytes", "25000000"),
+    ("kernel.keys.root_maxkeys", "1000000"),
+    ("kernel.panic", "10"),
+    ("kernel.panic_on_oops", "1"),
+    ("vm.overcommit_memory", "1"),
+    ("vm.panic_on_oom", "0"),
+];
+
 /// The secrets one node is given: already cut down to what its role may hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeSecrets {

@@ -4,19 +4,8 @@ use super::Input;
 use super::error::RenderError;
 use super::output::Output;
 use super::text::{HEADER, line, word};
-use profiles::node::Role;
+use profiles::node::{KUBELET_SYSCTLS, Role};
 use std::collections::BTreeMap;
-
-/// With `protect-kernel-defaults` the kubelet exits unless these have exactly these values
-/// (kubernetes v1.28, pkg/kubelet/cm/container_manager_linux.go, `setupKernelTunables`).
-const KUBELET: [(&str, &str); 6] = [
-    ("kernel.keys.root_maxbytes", "25000000"),
-    ("kernel.keys.root_maxkeys", "1000000"),
-    ("kernel.panic", "10"),
-    ("kernel.panic_on_oops", "1"),
-    ("vm.overcommit_memory", "1"),
-    ("vm.panic_on_oom", "0"),
-];
 
 pub(super) fn render(input: &Input<'_>, output: &mut Output) -> Result<(), RenderError> {
     let mut values: BTreeMap<&str, &str> = BTreeMap::new();
@@ -24,7 +13,7 @@ pub(super) fn render(input: &Input<'_>, output: &mut Output) -> Result<(), Rende
         values.insert(word("sysctl key", key, "._-/")?, line("sysctl value", value)?);
     }
     if input.node.role.role() != Role::Proxy {
-        for (key, needed) in KUBELET {
+        for (key, needed) in KUBELET_SYSCTLS {
             if *values.entry(key).or_insert(needed) != needed {
                 let found = values.get(key).copied().unwrap_or_default().to_owned();
                 return Err(RenderError::SysctlConflict { key, needed, found });

@@ -4,7 +4,7 @@ use super::findings::Findings;
 use super::view::View;
 use crate::code::Code;
 use crate::format::parse_taint;
-use crate::node::{ProxyPlacement, Role};
+use crate::node::{KUBELET_SYSCTLS, ProxyPlacement, Role};
 use crate::path::KeyPath;
 use crate::profile::{ProfileV1, shipped};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,16 +29,6 @@ const KUBELET_DOMAINS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io
 
 /// The domains that Kubernetes keeps for itself.
 const RESERVED_DOMAINS: [&str; 2] = ["kubernetes.io", "k8s.io"];
-
-/// Kernel parameters the kubelet insists on with `protect-kernel-defaults`.
-const PROTECTED_SYSCTLS: [(&str, &str); 6] = [
-    ("kernel.keys.root_maxbytes", "25000000"),
-    ("kernel.keys.root_maxkeys", "1000000"),
-    ("kernel.panic", "10"),
-    ("kernel.panic_on_oops", "1"),
-    ("vm.overcommit_memory", "1"),
-    ("vm.panic_on_oom", "0"),
-];
 
 fn is_in(prefix: &str, domain: &str) -> bool {
     prefix.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
@@ -102,7 +92,7 @@ pub(super) fn profiles(view: &View<'_>, findings: &mut Findings<'_, '_>) {
         }
         labels(findings, &path.key("labels"), &profile.labels);
         taints(findings, &path.key("taints"), profile.taints.as_deref().unwrap_or_default());
-        for (key, needed) in PROTECTED_SYSCTLS {
+        for (key, needed) in KUBELET_SYSCTLS {
             if profile.sysctls.get(key).is_some_and(|value| value != needed) {
                 let message = format!("the kubelet insists on {needed}");
                 findings.value(Code::SysctlProtected, &path.key("sysctls").key(key), message);
@@ -163,8 +153,8 @@ pub(super) fn mesh_node_port(view: &View<'_>, findings: &mut Findings<'_, '_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{PROTECTED_SYSCTLS, is_allowed_label};
-    use crate::node::Role;
+    use super::is_allowed_label;
+    use crate::node::{KUBELET_SYSCTLS, Role};
     use crate::profile::shipped;
 
     #[test]
@@ -193,7 +183,7 @@ mod tests {
     fn shipped_profiles_have_the_values_the_kubelet_insists_on() {
         for role in [Role::Master, Role::Worker] {
             let profile = shipped(role).unwrap();
-            for (key, value) in PROTECTED_SYSCTLS {
+            for (key, value) in KUBELET_SYSCTLS {
                 assert_eq!(profile.sysctls.get(key).map(String::as_str), Some(value), "{role} {key}");
             }
         }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that can be checked by a machine, in one list.
 //!
-//! The fast steps need no virtual machine and no more than seconds each; then come the packet proof, the test image, and the
+//! The fast steps need no virtual machine: lints and the tests of all crates; then come the packet proof, the test image, and the
 //! machines that boot it. A new step is one line in [`FAST`]; a new scenario is registered in the crate `tests`.
 
 mod steps;
