@@ -1,6 +1,7 @@
 //! Verdicts over time: what is due, what counts, what is stale, what is only a consequence. Pure, times are passed in.
 
 use crate::catalogue::{Check, Wanted};
+use crate::settle::Course;
 use crate::verdict::Verdict;
 use jiff::Timestamp;
 use profiles::node::NodeConfig;
@@ -30,9 +31,7 @@ struct Slot {
     next_due: Duration,
     in_flight: bool,
     was_fine: bool,
-    /// Last verdict after patience; before the first look the reason why there is none.
-    settled: Verdict,
-    bad_since: Option<Duration>,
+    course: Course,
     observed: Option<(Duration, Timestamp)>,
     took: Duration,
     timeouts: u64,
@@ -66,8 +65,7 @@ impl Board {
                 in_flight: false,
                 was_fine: false,
                 shown: settled.clone(),
-                settled,
-                bad_since: None,
+                course: Course::new(settled),
                 observed: None,
                 took: Duration::ZERO,
                 timeouts: 0,
@@ -85,7 +83,7 @@ impl Board {
             if slot.wanted && !slot.in_flight && slot.next_due <= now {
                 slot.in_flight = true;
                 slot.next_due = now + slot.check.interval;
-                due.push((index, slot.check, slot.settled.state));
+                due.push((index, slot.check, slot.course.settled.state));
             }
         }
         due
@@ -107,7 +105,7 @@ impl Board {
         if starting && !slot.was_fine {
             slot.next_due = slot.next_due.min(now + STARTING_PAUSE);
         }
-        (slot.settled, slot.bad_since) = settle(&slot.settled, slot.bad_since, raw, slot.check, now);
+        slot.course.take(raw, slot.check, now);
     }
 
     /// Brings what is shown up to date: results get stale and consequences are marked as such.
@@ -131,18 +129,19 @@ impl Board {
                 return Verdict::unknown("Overdue", format!("no result for {} s", age.as_secs()));
             }
         }
-        let bad = matches!(slot.settled.state, State::Warning | State::Critical | State::Unknown);
+        let settled = &slot.course.settled;
+        let bad = matches!(settled.state, State::Warning | State::Critical | State::Unknown);
         if !bad || slot.observed.is_none() {
-            return slot.settled.clone();
+            return settled.clone();
         }
         let cause = self.slots[..index].iter().find(|other| {
             slot.check.depends_on.contains(&other.check.id)
                 && !matches!(other.shown.state, State::Ok | State::Disabled)
         });
         cause.map_or_else(
-            || slot.settled.clone(),
+            || settled.clone(),
             |cause| {
-                let text = format!("depends on {}; {}", cause.check.id, slot.settled.message);
+                let text = format!("depends on {}; {}", cause.check.id, settled.message);
                 Verdict::unknown("DependsOn", text)
             },
         )
@@ -181,33 +180,6 @@ impl Slot {
             action: if fine { String::new() } else { self.check.action.to_owned() },
         }
     }
-}
-
-/// What counts after patience: good news at once, bad news only when they last.
-fn settle(
-    before: &Verdict,
-    bad_since: Option<Duration>,
-    raw: Verdict,
-    check: &Check,
-    now: Duration,
-) -> (Verdict, Option<Duration>) {
-    if !matches!(raw.state, State::Warning | State::Critical) {
-        // Not having been able to look says nothing about how long it has been bad.
-        let kept = if raw.state == State::Unknown { bad_since } else { None };
-        return (raw, kept);
-    }
-    let since = bad_since.unwrap_or(now);
-    let lasted = now.saturating_sub(since);
-    let patience = check.patience;
-    let verdict = if before.state == State::Ok && lasted < patience.warn_after {
-        let text = format!("{} (counts if it lasts {} s)", raw.message, patience.warn_after.as_secs());
-        Verdict::ok("Wavering", text)
-    } else if raw.state == State::Critical && lasted < patience.critical_after {
-        Verdict { state: State::Warning, ..raw }
-    } else {
-        raw
-    };
-    (verdict, Some(since))
 }
 
 #[cfg(test)]

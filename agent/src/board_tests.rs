@@ -173,9 +173,66 @@ fn what_was_never_fine_is_shown_at_once_and_gets_critical_in_time() {
     finish(&mut board, 0, Verdict::critical("NoAnswer", "refused"), 0);
     assert_eq!(shown(&board, 0).0, State::Warning);
     finish(&mut board, 0, Verdict::unknown("Blind", "b"), 60);
-    assert_eq!(shown(&board, 0).0, State::Unknown);
+    let held = "refused; since then: b (counts if it lasts 30 s)";
+    assert_eq!(shown(&board, 0), triple(State::Warning, "NoAnswer", held));
     finish(&mut board, 0, Verdict::critical("NoAnswer", "refused"), 120);
     assert_eq!(shown(&board, 0).0, State::Critical, "blindness between does not restart the count");
+}
+
+#[test]
+fn a_lost_look_counts_only_when_no_look_tells_anything_for_three_intervals() {
+    let mut board = board(&[&BASE]);
+    let blind = || Verdict::unknown("Blind", "no answer");
+    let held = triple(State::Ok, "Wavering", "no answer (counts if it lasts 30 s)");
+    finish(&mut board, 0, Verdict::ok("Fine", "f"), 0);
+    for seconds in [10, 20, 39] {
+        finish(&mut board, 0, blind(), seconds);
+        assert_eq!(shown(&board, 0), held, "{seconds}");
+    }
+    finish(&mut board, 0, blind(), 40);
+    assert_eq!(shown(&board, 0), triple(State::Unknown, "Blind", "no answer"));
+    finish(&mut board, 0, blind(), 50);
+    assert_eq!(shown(&board, 0), triple(State::Unknown, "Blind", "no answer"), "nothing is known any more");
+    finish(&mut board, 0, Verdict::ok("Fine", "f"), 60);
+    finish(&mut board, 0, blind(), 70);
+    assert_eq!(shown(&board, 0), held, "the count begins anew");
+}
+
+#[test]
+fn the_patience_of_a_check_holds_for_lost_looks_if_it_is_longer() {
+    const LONG: Check =
+        Check { id: "long", patience: Patience { warn_after: secs(40), critical_after: secs(300) }, ..BASE };
+    let mut board = board(&[&LONG]);
+    finish(&mut board, 0, Verdict::ok("Fine", "f"), 0);
+    finish(&mut board, 0, Verdict::unknown("Blind", "b"), 10);
+    finish(&mut board, 0, Verdict::unknown("Blind", "b"), 49);
+    assert_eq!(shown(&board, 0), triple(State::Ok, "Wavering", "b (counts if it lasts 40 s)"));
+    finish(&mut board, 0, Verdict::unknown("Blind", "b"), 50);
+    assert_eq!(shown(&board, 0), triple(State::Unknown, "Blind", "b"));
+}
+
+#[test]
+fn lost_looks_do_not_heal_a_bad_finding_and_say_so_once() {
+    let mut board = board(&[&BASE]);
+    let blind = || Verdict::unknown("Blind", "b");
+    finish(&mut board, 0, Verdict::critical("Failed", "down"), 0);
+    for seconds in [10, 20] {
+        finish(&mut board, 0, blind(), seconds);
+        let held = "down; since then: b (counts if it lasts 30 s)";
+        assert_eq!(shown(&board, 0), triple(State::Critical, "Failed", held), "{seconds}");
+    }
+    assert_eq!(board.results()[0].since, at(0).1);
+    finish(&mut board, 0, blind(), 40);
+    assert_eq!(shown(&board, 0), triple(State::Unknown, "Blind", "b"));
+}
+
+#[test]
+fn a_first_look_that_tells_nothing_is_shown_at_once_and_made_again_soon() {
+    let mut board = board(&[&BASE]);
+    board.take_due(at(0).0);
+    finish(&mut board, 0, Verdict::unknown("Blind", "b"), 1);
+    assert_eq!(shown(&board, 0), triple(State::Unknown, "Blind", "b"));
+    assert_eq!((board.take_due(at(3).0).len(), board.take_due(at(4).0).len()), (0, 1));
 }
 
 #[test]

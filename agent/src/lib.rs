@@ -18,5 +18,6 @@ pub mod reference;
 pub mod run;
 pub mod scheduler;
 pub mod server;
+pub mod settle;
 pub mod thresholds;
 pub mod verdict;

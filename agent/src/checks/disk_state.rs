@@ -7,6 +7,7 @@ use crate::verdict::Verdict;
 use report::State;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use sysio::filesystem::{Room, covering, parse_mountinfo, probe_write, read_room};
 
 /// A folder on the state partition; what `/var` is on another partition does not matter to us.
@@ -16,16 +17,20 @@ const STATE_PATH: &str = "/var/lib/metalstrap";
 const FREE: Floor =
     Floor { warn_percent: 10, warn_leave_percent: 15, critical_percent: 3, critical_leave_percent: 6 };
 
+/// A write with its sync that takes this long is too slow for etcd and the kubelet by far.
+const WRITE_SLOW: Duration = Duration::from_secs(10);
+
 /// Catalogue entry.
 pub const CHECK: Check = Check {
     id: "disk.state",
     title: "The state partition has room and takes writes",
     source: "`statvfs` of `/var/lib/metalstrap`, super options in mountinfo, ext4's `errors_count`, and a file written, synced and read back",
-    limits: "Under 10 % of bytes or inodes free: warning (until 15 %); under 3 %: critical (until 6 %); read-only or write fails: critical; ext4 has seen errors: warning; no answer: unknown",
+    limits: "Under 10 % of bytes or inodes free: warning (until 15 %); under 3 %: critical (until 6 %); read-only or write fails: critical; ext4 has seen errors, or the write takes 10 s or more: warning; no answer within 30 s: unknown, and while it still hangs at the next look: warning",
     roles: ALL_ROLES,
     applies: always,
     interval: secs(60),
-    timeout: secs(10),
+    // A disk that other writers fill to the brim needs seconds for one sync, and is no less there for it.
+    timeout: secs(30),
     patience: AT_ONCE,
     depends_on: &[],
     action: "df -h /var; df -i /var; dmesg | grep -i -e ext4 -e 'I/O error'",
@@ -42,8 +47,8 @@ pub struct Observation {
     pub super_options: Vec<String>,
     /// Errors that ext4 has noted; `None` on another file system.
     pub errors_count: Option<u64>,
-    /// How the trial write went.
-    pub written: Result<(), String>,
+    /// How the trial write went, and how long it took.
+    pub written: Result<Duration, String>,
 }
 
 fn look(_: &'static str, context: Arc<Context>, moment: Moment) -> Looking {
@@ -53,7 +58,8 @@ fn look(_: &'static str, context: Arc<Context>, moment: Moment) -> Looking {
         let seen = context.blocking.run("disk.state", move || observe(&root, &text)).await;
         match seen {
             Ok(seen) => judge(&seen, moment.was),
-            Err(hung) => Verdict::unknown("Hung", format!("the state partition does not answer: {hung}")),
+            // Not a look that was lost: the write of the look before still waits for the disk.
+            Err(hung) => Verdict::warning("Hung", format!("the state partition does not answer: {hung}")),
         }
     })
 }
@@ -70,8 +76,14 @@ fn observe(root: &Path, text: &str) -> Result<Observation, String> {
         room: read_room(&below(STATE_PATH)).map_err(|error| format!("statvfs of {STATE_PATH}: {error}"))?,
         super_options: mount.super_options.clone(),
         errors_count: errors.ok().and_then(|count| count.trim().parse().ok()),
-        written: probe_write(&below(STATE_PATH).join("agent"), text).map_err(|error| error.to_string()),
+        written: timed_write(&below(STATE_PATH).join("agent"), text).map_err(|error| error.to_string()),
     })
+}
+
+fn timed_write(folder: &Path, text: &str) -> std::io::Result<Duration> {
+    let begun = sysio::clock::boottime()?;
+    probe_write(folder, text)?;
+    Ok(sysio::clock::boottime()?.saturating_sub(begun))
 }
 
 /// State of the file system; the worst finding wins.
@@ -85,9 +97,12 @@ pub fn judge(seen: &Result<Observation, String>, was: State) -> Verdict {
     {
         return Verdict::critical("ReadOnly", format!("the state partition is read-only ({option})"));
     }
-    if let Err(why) = &seen.written {
-        return Verdict::critical("WriteFails", format!("writing to the state partition: {why}"));
-    }
+    let write_took = match &seen.written {
+        Ok(took) => *took,
+        Err(why) => {
+            return Verdict::critical("WriteFails", format!("writing to the state partition: {why}"));
+        }
+    };
     let bytes = percent(seen.room.available_bytes, seen.room.total_bytes);
     let inodes = if seen.room.total_inodes == 0 {
         100
@@ -104,6 +119,10 @@ pub fn judge(seen: &Result<Observation, String>, was: State) -> Verdict {
             "FilesystemErrors",
             format!("ext4 has noted {count} errors on the state partition"),
         ),
+        _ if write_took >= WRITE_SLOW => {
+            let text = format!("a small write to the state partition took {} s", write_took.as_secs());
+            Verdict::warning("WriteSlow", text)
+        }
         _ => Verdict::ok("Writable", text),
     }
 }
@@ -113,6 +132,7 @@ mod tests {
     use super::{Observation, judge};
     use crate::verdict::Verdict;
     use report::State;
+    use std::time::Duration;
     use sysio::filesystem::Room;
 
     fn seen(bytes: u64, inodes: u64) -> Observation {
@@ -125,7 +145,7 @@ mod tests {
             },
             super_options: vec!["rw".to_owned()],
             errors_count: Some(0),
-            written: Ok(()),
+            written: Ok(Duration::from_millis(9_999)),
         }
     }
 
@@ -154,6 +174,10 @@ mod tests {
             (
                 Observation { errors_count: Some(2), ..seen(50, 50) },
                 Verdict::warning("FilesystemErrors", "ext4 has noted 2 errors on the state partition"),
+            ),
+            (
+                Observation { written: Ok(Duration::from_secs(10)), ..seen(50, 50) },
+                Verdict::warning("WriteSlow", "a small write to the state partition took 10 s"),
             ),
             (Observation { errors_count: None, ..seen(50, 50) }, Verdict::ok("Writable", full(50, 50))),
         ];
