@@ -9,10 +9,13 @@ use report::State;
 use serde::Deserialize;
 use std::path::Path;
 use std::sync::Arc;
-use sysio::filesystem::{MountLine, Room, parse_mountinfo, read_room};
+use sysio::filesystem::{MountLine, Room, read_mountinfo, read_room};
 
 /// Copy of the install record on the state partition; it says which partition belongs where.
 const RECORD_PATH: &str = "var/lib/metalstrap/install.json";
+
+/// What is mounted where, as the agent itself sees it.
+const MOUNTINFO: &str = "proc/self/mountinfo";
 
 /// Free share of bytes and of inodes. The kubelet starts to clean up at 15 %.
 const FREE: Floor =
@@ -102,7 +105,8 @@ fn observe(root: &Path, mounts: &[String]) -> Result<Vec<Observation>, String> {
     let read = |path: &str| read_bounded(&root.join(path)).map_err(|e| format!("reading /{path}: {e}"));
     let record: Record = serde_json::from_str(&read(RECORD_PATH)?)
         .map_err(|error| format!("parsing /{RECORD_PATH}: {error}"))?;
-    let table = parse_mountinfo(&read("proc/self/mountinfo")?);
+    let table = read_mountinfo(&root.join(MOUNTINFO), |line| mounts.contains(&line.mount_point))
+        .map_err(|error| format!("reading /{MOUNTINFO}: {error}"))?;
     mounts
         .iter()
         .map(|mount| {
@@ -312,6 +316,9 @@ mod tests {
         assert_eq!(found(), Found::Stranger("none".to_owned()));
         table("31 30 8:18 / /var/lib/rancher ro - ext4 /dev/sdb2 rw,errors=remount-ro\n");
         assert!(matches!(found(), Found::Mounted { errors_count: None, .. }));
+        let overlay = format!("40 30 0:50 / /run/x rw - overlay overlay rw,lowerdir={}\n", "l".repeat(3000));
+        table(&format!("31 30 8:18 / /var/lib/rancher rw - ext4 /dev/sdb2 rw\n{}", overlay.repeat(700)));
+        assert!(matches!(found(), Found::Mounted { .. }), "2 MiB of mounts of containers");
         let other = ["/var/lib/other".to_owned()];
         assert_eq!(observe(root.path(), &other).unwrap()[0].found, Found::NotRecorded);
     }

@@ -8,7 +8,7 @@ use report::State;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use sysio::filesystem::{Room, covering, parse_mountinfo, probe_write, read_room};
+use sysio::filesystem::{Room, covering, probe_write, read_mountinfo, read_room};
 
 /// A folder on the state partition; what `/var` is on another partition does not matter to us.
 const STATE_PATH: &str = "/var/lib/metalstrap";
@@ -66,9 +66,8 @@ fn look(_: &'static str, context: Arc<Context>, moment: Moment) -> Looking {
 
 fn observe(root: &Path, text: &str) -> Result<Observation, String> {
     let below = |path: &str| root.join(path.trim_start_matches('/'));
-    let table = read_bounded(&below("/proc/self/mountinfo"))
+    let mounts = read_mountinfo(&below("/proc/self/mountinfo"), |mount| mount.holds(STATE_PATH))
         .map_err(|error| format!("reading mountinfo: {error}"))?;
-    let mounts = parse_mountinfo(&table);
     let mount = covering(&mounts, STATE_PATH).ok_or("no mount holds /var/lib/metalstrap")?;
     let device = mount.source.rsplit('/').next().unwrap_or_default();
     let errors = read_bounded(&below(&format!("/sys/fs/ext4/{device}/errors_count")));
@@ -129,7 +128,7 @@ pub fn judge(seen: &Result<Observation, String>, was: State) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{Observation, judge};
+    use super::{Observation, judge, observe};
     use crate::verdict::Verdict;
     use report::State;
     use std::time::Duration;
@@ -186,6 +185,23 @@ mod tests {
         }
         let blind = judge(&Err("statvfs".to_owned()), State::Ok);
         assert_eq!(blind, Verdict::unknown("CannotLook", "statvfs"));
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn sees_the_state_partition_among_the_mounts_of_many_containers() {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["proc/self", "var/lib/metalstrap"] {
+            std::fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        let layers = "l".repeat(3000);
+        let overlay = format!("40 30 0:50 / /var/lib/rancher/x rw - overlay overlay rw,lowerdir={layers}\n");
+        let table = format!("30 22 8:5 / /var rw - ext4 /dev/sda5 rw\n{}", overlay.repeat(700));
+        assert!(table.len() > 2 * 1024 * 1024);
+        std::fs::write(root.path().join("proc/self/mountinfo"), table).unwrap();
+        let seen = observe(root.path(), "now").unwrap();
+        assert_eq!((seen.super_options, seen.errors_count), (vec!["rw".to_owned()], None));
+        assert!(seen.written.is_ok());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! State of a mounted file system: room, mount table, and whether a write really reaches it.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -55,6 +55,31 @@ pub fn parse_mountinfo(text: &str) -> Vec<MountLine> {
     text.lines().filter_map(parse_mount_line).collect()
 }
 
+/// A mount table longer than this is none. A node with 700 containers has one of 3 MiB: each overlay names all its layers.
+const MOUNTINFO_MAX_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Reads a `mountinfo` file line by line and keeps the wanted lines only, in their order. Mounts whose names are no UTF-8 do not
+/// hinder it.
+///
+/// # Errors
+/// When it cannot be read or is longer than 32 MiB.
+pub fn read_mountinfo(path: &Path, wanted: impl Fn(&MountLine) -> bool) -> io::Result<Vec<MountLine>> {
+    let mut reader = BufReader::new(fs::File::open(path)?.take(MOUNTINFO_MAX_BYTES + 1));
+    let (mut kept, mut bytes, mut length) = (Vec::new(), Vec::new(), 0);
+    loop {
+        bytes.clear();
+        match reader.read_until(b'\n', &mut bytes)? {
+            0 => return Ok(kept),
+            read => length += read as u64,
+        }
+        if length > MOUNTINFO_MAX_BYTES {
+            return Err(io::Error::other("longer than 32 MiB"));
+        }
+        let line = String::from_utf8_lossy(&bytes);
+        kept.extend(parse_mount_line(line.trim_end_matches('\n')).filter(&wanted));
+    }
+}
+
 fn parse_mount_line(line: &str) -> Option<MountLine> {
     let (left, right) = line.split_once(" - ")?;
     let left: Vec<&str> = left.split(' ').collect();
@@ -89,14 +114,17 @@ fn unescape(text: &str) -> String {
     out
 }
 
+impl MountLine {
+    /// True when `path` is the mount point or lies below it.
+    pub fn holds(&self, path: &str) -> bool {
+        let point = self.mount_point.as_str();
+        point == "/" || path.strip_prefix(point).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
 /// The mount that holds `path`: the last one with the longest mount point above it.
 pub fn covering<'a>(mounts: &'a [MountLine], path: &str) -> Option<&'a MountLine> {
-    let holds = |mount: &&MountLine| {
-        mount.mount_point == "/"
-            || path == mount.mount_point
-            || path.strip_prefix(mount.mount_point.as_str()).is_some_and(|rest| rest.starts_with('/'))
-    };
-    mounts.iter().filter(holds).max_by_key(|mount| mount.mount_point.len())
+    mounts.iter().filter(|mount| mount.holds(path)).max_by_key(|mount| mount.mount_point.len())
 }
 
 /// Writes a small file into `folder` the careful way (temporary file, fsync, rename) and reads it back.
@@ -143,7 +171,7 @@ pub fn measure_sync(
 
 #[cfg(test)]
 mod tests {
-    use super::{covering, measure_sync, parse_mountinfo, probe_write, read_room};
+    use super::{covering, measure_sync, parse_mountinfo, probe_write, read_mountinfo, read_room};
     use std::path::Path;
 
     const TABLE: &str = "\
@@ -174,6 +202,27 @@ no mount line at all\n";
         assert_eq!(point("/various"), "/");
         assert_eq!(point("/var/lib/a b"), "/var/lib/a b");
         assert!(covering(&mounts, "/var").unwrap().super_options.contains(&"emergency_ro".to_owned()));
+    }
+
+    #[test]
+    fn reads_the_wanted_lines_of_a_long_table_and_refuses_an_endless_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mountinfo");
+        let overlay = format!(
+            "40 22 0:50 / /run/\u{e4}/merged rw - overlay overlay rw,lowerdir={}\n",
+            "l".repeat(4000)
+        );
+        let mut table = overlay.repeat(600).into_bytes();
+        table.extend(b"41 22 0:51 / /run/\xff rw - tmpfs tmpfs rw\n");
+        table.extend(TABLE.as_bytes());
+        assert!(table.len() > 2 * 1024 * 1024);
+        std::fs::write(&path, &table).unwrap();
+        let kept = read_mountinfo(&path, |mount| mount.holds("/var/lib/metalstrap")).unwrap();
+        assert_eq!(kept, parse_mountinfo(TABLE)[..2]);
+        std::fs::write(&path, vec![b'x'; 33 * 1024 * 1024]).unwrap();
+        let error = read_mountinfo(&path, |_| false).unwrap_err();
+        assert_eq!(error.to_string(), "longer than 32 MiB");
+        assert!(read_mountinfo(&folder.path().join("none"), |_| true).is_err());
     }
 
     #[test]
