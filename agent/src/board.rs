@@ -136,7 +136,8 @@ impl Board {
         }
         let cause = self.slots[..index].iter().find(|other| {
             slot.check.depends_on.contains(&other.check.id)
-                && !matches!(other.shown.state, State::Ok | State::Disabled)
+                // One that could not be looked at explains nothing.
+                && matches!(other.shown.state, State::Warning | State::Critical)
         });
         cause.map_or_else(
             || settled.clone(),

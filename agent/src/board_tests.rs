@@ -249,6 +249,18 @@ fn a_consequence_is_unknown_and_names_its_cause() {
 }
 
 #[test]
+fn what_could_not_be_looked_at_hides_no_other_finding() {
+    let mut board = board(&[&BASE, &DEPENDENT]);
+    finish(&mut board, 1, Verdict::critical("NoAnswer", "refused"), 0);
+    assert_eq!(shown(&board, 1).0, State::Critical, "not looked at yet");
+    finish(&mut board, 0, Verdict::unknown("Blind", "b"), 0);
+    board.refresh(at(0).0, at(0).1);
+    assert_eq!(shown(&board, 1), triple(State::Critical, "NoAnswer", "refused"));
+    finish(&mut board, 0, Verdict::warning("Slow", "s"), 3);
+    assert_eq!(shown(&board, 1), triple(State::Unknown, "DependsOn", "depends on base; refused"));
+}
+
+#[test]
 fn since_moves_with_the_state_only() {
     let mut board = board(&[&BASE]);
     finish(&mut board, 0, Verdict::warning("A", "1"), 5);

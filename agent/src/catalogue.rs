@@ -105,7 +105,7 @@ pub struct Check {
     pub timeout: Duration,
     /// How long a bad observation must last before it counts.
     pub patience: Patience,
-    /// While one of these is not ok, a bad verdict here is a consequence and shown as unknown.
+    /// While one of these is warning or critical, a bad verdict here is a consequence and shown as unknown.
     pub depends_on: &'static [&'static str],
     /// What to do next when it is not ok.
     pub action: &'static str,

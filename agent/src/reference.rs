@@ -12,8 +12,9 @@ pub fn render(catalogue: &[&Check]) -> String {
          <!-- Made from the catalogue in agent/src/catalogue.rs; `METALSTRAP_BLESS=1 cargo test -p agent --test reference` writes it. -->\n\n\
          A check is `ok`, `warning`, `critical`, `unknown` (not looked at yet, or could not look) or `disabled` (the role does not\n\
          want it). A node is healthy when every check has run and none is warning, critical or unknown. A result older than three\n\
-         intervals is unknown. A look that tells nothing leaves the last verdict in place, with the reason, for three intervals (longer where\n\
-         a bad finding may last longer before it counts); only then the check is unknown. A bad finding whose cause is another check that is not ok is unknown and names that check.\n\
+         intervals is unknown. A look that tells nothing leaves the last verdict in place, with the reason, for three intervals\n\
+         (longer where a bad finding may last longer before it counts); only then the check is unknown. A bad finding whose cause\n\
+         is another check that is warning or critical is unknown and names that check.\n\
          In the first five minutes of the agent a check that was not ok yet is made again after three seconds, whatever its interval.\n",
     );
     for check in catalogue {

@@ -81,7 +81,7 @@ async fn a_healthy_node_is_reported_healthy_until_it_is_not() {
     assert_eq!(get(&node.socket, "/readyz").await.unwrap(), "ok\n");
     check_metrics(&get(&node.socket, "/metrics").await.unwrap());
 
-    let down = ("k3s.service", "loaded", "failed", "failed", 2_000_000);
+    let down = kit::systemd::unit("k3s.service", "loaded", "failed", "failed", 2_000_000);
     let up = std::mem::replace(&mut node.units.lock().unwrap()[0], down);
     let refused = async || match get(&node.socket, "/healthz").await {
         Ok(text) => Err(text),

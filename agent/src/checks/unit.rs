@@ -4,6 +4,7 @@ use crate::catalogue::{ALL_ROLES, Check, Looking, Moment, Patience, Wanted, alwa
 use crate::context::Context;
 use crate::verdict::Verdict;
 use profiles::node::{NodeConfig, Role, RoleConfig};
+use report::State;
 use std::sync::Arc;
 use std::time::Duration;
 use sysio::units::Unit;
@@ -11,11 +12,14 @@ use sysio::units::Unit;
 /// A unit that starts longer than this waits for something that does not come.
 const START_MAX: Duration = Duration::from_secs(300);
 
+/// After this long nobody who waits for it is still patient: what depends on the unit does not work.
+const START_HOPELESS: Duration = Duration::from_secs(900);
+
 const BASE: Check = Check {
     id: "",
     title: "",
     source: "systemd over D-Bus",
-    limits: "Starting: warning; failed, stopped, masked or missing: warning, after 30 s critical; systemd silent: unknown",
+    limits: "Starting: warning, after 15 min without being active (a restart does not begin them anew) critical; failed, stopped, masked or missing: warning, after 30 s critical; systemd silent: unknown",
     roles: ALL_ROLES,
     applies: always,
     interval: secs(10),
@@ -136,8 +140,7 @@ pub fn judge(name: &str, unit: &Result<Unit, String>, monotonic: Duration) -> Ve
         "masked" => return Verdict::critical("Masked", format!("{name} is masked")),
         other => return Verdict::critical("NotLoaded", format!("systemd could not load {name} ({other})")),
     }
-    let changed = Duration::from_micros(unit.changed_monotonic_usecs);
-    let age = monotonic.saturating_sub(changed);
+    let age = starting_for(unit, monotonic);
     let sub = &unit.sub_state;
     match unit.active_state.as_str() {
         "active" => Verdict::ok("Active", format!("{name} is active ({sub})")),
@@ -147,12 +150,21 @@ pub fn judge(name: &str, unit: &Result<Unit, String>, monotonic: Duration) -> Ve
         }
         "activating" if age < START_MAX => Verdict::warning("Starting", format!("{name} is starting")),
         "activating" => {
-            Verdict::warning("StartsTooLong", format!("{name} is starting for {} min", age.as_secs() / 60))
+            let state = if age < START_HOPELESS { State::Warning } else { State::Critical };
+            Verdict::new(state, "StartsTooLong", format!("{name} is starting for {} min", age.as_secs() / 60))
         }
         "inactive" if unit.has_job => Verdict::warning("Starting", format!("{name} waits to be started")),
         "failed" => Verdict::critical("Failed", format!("{name} has failed ({sub})")),
         other => Verdict::critical("NotActive", format!("{name} is {other} ({sub})")),
     }
+}
+
+/// How long a unit tries to start. Once systemd has started it again by itself, the state changes with every attempt, and only
+/// the time when it was active last (or the boot) says how long that goes on.
+fn starting_for(unit: &Unit, monotonic: Duration) -> Duration {
+    let since =
+        if unit.restarts == 0 { unit.changed_monotonic_usecs } else { unit.left_active_monotonic_usecs };
+    monotonic.saturating_sub(Duration::from_micros(since))
 }
 
 #[cfg(test)]
@@ -170,6 +182,8 @@ mod tests {
             sub_state: sub.to_owned(),
             has_job,
             changed_monotonic_usecs: 10_000_000,
+            left_active_monotonic_usecs: 0,
+            restarts: 0,
         })
     }
 
@@ -229,9 +243,33 @@ mod tests {
     }
 
     #[test]
-    fn a_start_that_never_ends_is_named() {
+    fn a_start_that_never_ends_is_named_and_gets_critical() {
         let starting = unit("loaded", "activating", "start", true);
-        let expected = Verdict::warning("StartsTooLong", "k3s.service is starting for 10 min");
-        assert_eq!(judge("k3s.service", &starting, Duration::from_secs(610)), expected);
+        let judged = |seconds| judge("k3s.service", &starting, Duration::from_secs(seconds));
+        let named = |minutes| format!("k3s.service is starting for {minutes} min");
+        assert_eq!(judged(309), Verdict::warning("Starting", "k3s.service is starting"));
+        assert_eq!(judged(610), Verdict::warning("StartsTooLong", named(10)));
+        assert_eq!(judged(909), Verdict::warning("StartsTooLong", named(14)));
+        assert_eq!(judged(910), Verdict::critical("StartsTooLong", named(15)));
+    }
+
+    #[test]
+    fn restarts_do_not_begin_the_time_of_a_start_anew() {
+        let again = |left_active| {
+            let unit = unit("loaded", "activating", "start", true).unwrap();
+            let changed = 2_000_000_000;
+            Ok(Unit {
+                restarts: 1,
+                changed_monotonic_usecs: changed,
+                left_active_monotonic_usecs: left_active,
+                ..unit
+            })
+        };
+        let judged = |left_active| judge("k3s.service", &again(left_active), Duration::from_secs(2010));
+        assert_eq!(judged(1_990_000_000), Verdict::warning("Starting", "k3s.service is starting"));
+        let long = "k3s.service is starting for 16 min";
+        assert_eq!(judged(1_010_000_000), Verdict::critical("StartsTooLong", long));
+        let never_active = "k3s.service is starting for 33 min";
+        assert_eq!(judged(0), Verdict::critical("StartsTooLong", never_active));
     }
 }

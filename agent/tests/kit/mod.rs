@@ -178,7 +178,7 @@ pub fn endpoints(api_port: u16, plain: &str) -> Endpoints {
 
 /// Units of a healthy master.
 pub fn healthy_units() -> systemd::Units {
-    let unit = |name| (name, "loaded", "active", "running", 1_000_000);
+    let unit = |name| systemd::unit(name, "loaded", "active", "running", 1_000_000);
     Arc::new(Mutex::new(vec![
         unit("k3s.service"),
         unit("chrony.service"),

@@ -11,6 +11,7 @@ const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// Where systemd listens.
@@ -37,6 +38,10 @@ pub struct Unit {
     pub has_job: bool,
     /// Microseconds of the monotonic clock at which the unit came into this state; 0 when systemd does not know.
     pub changed_monotonic_usecs: u64,
+    /// Microseconds of the monotonic clock at which the unit was active for the last time before now; 0 when it never was.
+    pub left_active_monotonic_usecs: u64,
+    /// How often systemd has started a service again by itself since somebody started it; 0 for other units.
+    pub restarts: u32,
 }
 
 /// Why systemd could not be asked.
@@ -86,7 +91,13 @@ impl Systemd {
         let path = row.6.clone();
         let mut unit = unit_from(row);
         if unit.load_state != "not-found" {
-            unit.changed_monotonic_usecs = self.state_change(&path).await?;
+            unit.changed_monotonic_usecs =
+                self.property(&path, UNIT, "StateChangeTimestampMonotonic").await?;
+            unit.left_active_monotonic_usecs =
+                self.property(&path, UNIT, "ActiveExitTimestampMonotonic").await?;
+            if unit.name.ends_with(".service") {
+                unit.restarts = self.property(&path, SERVICE, "NRestarts").await?;
+            }
         }
         Ok(unit)
     }
@@ -111,14 +122,21 @@ impl Systemd {
         self.kept(method, rows).await
     }
 
-    async fn state_change(&self, path: &OwnedObjectPath) -> Result<u64, UnitsError> {
-        const PROPERTY: &str = "StateChangeTimestampMonotonic";
+    async fn property<T>(
+        &self,
+        path: &OwnedObjectPath,
+        interface: &'static str,
+        name: &'static str,
+    ) -> Result<T, UnitsError>
+    where
+        T: TryFrom<OwnedVariant, Error = zbus::Error>,
+    {
         let connection = self.connected().await?;
         let answer =
-            connection.call_method(Some(SYSTEMD), path, Some(PROPERTIES), "Get", &(UNIT, PROPERTY)).await;
+            connection.call_method(Some(SYSTEMD), path, Some(PROPERTIES), "Get", &(interface, name)).await;
         let value =
-            answer.and_then(|message| message.body().deserialize::<OwnedVariant>()).and_then(u64::try_from);
-        self.kept(PROPERTY, value).await
+            answer.and_then(|message| message.body().deserialize::<OwnedVariant>()).and_then(T::try_from);
+        self.kept(name, value).await
     }
 
     async fn connected(&self) -> Result<zbus::Connection, UnitsError> {
@@ -167,5 +185,7 @@ fn unit_from(row: ListedUnit) -> Unit {
         sub_state: row.4,
         has_job: row.7 != 0,
         changed_monotonic_usecs: 0,
+        left_active_monotonic_usecs: 0,
+        restarts: 0,
     }
 }

@@ -8,15 +8,21 @@ mod systemd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use sysio::units::{Bus, Systemd, Unit};
+use systemd::{FakeUnit, unit};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
 fn units() -> systemd::Units {
     Arc::new(Mutex::new(vec![
-        ("k3s.service", "loaded", "activating", "start", 7_000_000),
-        ("ghost.service", "not-found", "failed", "failed", 1),
-        ("b.service", "loaded", "failed", "failed", 2),
-        ("a.service", "loaded", "failed", "failed", 3),
+        FakeUnit {
+            left_active: 6_000_000,
+            restarts: 4,
+            ..unit("k3s.service", "loaded", "activating", "start", 7_000_000)
+        },
+        unit("ghost.service", "not-found", "failed", "failed", 1),
+        unit("b.service", "loaded", "failed", "failed", 2),
+        unit("a.service", "loaded", "failed", "failed", 3),
+        unit("var.mount", "loaded", "active", "mounted", 4),
     ]))
 }
 
@@ -34,8 +40,12 @@ async fn reads_a_unit_and_when_it_changed() {
         sub_state: "start".to_owned(),
         has_job: false,
         changed_monotonic_usecs: 7_000_000,
+        left_active_monotonic_usecs: 6_000_000,
+        restarts: 4,
     };
     assert_eq!(unit, expected);
+    let mount = client.unit("var.mount").await.unwrap();
+    assert_eq!((mount.changed_monotonic_usecs, mount.restarts), (4, 0), "only services are started again");
     assert_eq!(client.unit("haproxy.service").await.unwrap().load_state, "not-found");
 }
 

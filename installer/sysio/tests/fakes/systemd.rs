@@ -8,8 +8,33 @@ use zbus::{Message, MessageStream, OwnedObjectPath, Variant};
 
 type Row = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
-/// Units the fake knows: name, load state, active state, sub state, microseconds of the last change.
-pub type Units = Arc<Mutex<Vec<(&'static str, &'static str, &'static str, &'static str, u64)>>>;
+/// One unit of the fake.
+#[derive(Clone, Debug)]
+pub struct FakeUnit {
+    pub name: &'static str,
+    pub load: &'static str,
+    pub active: &'static str,
+    pub sub: &'static str,
+    /// Microseconds of the last change.
+    pub changed: u64,
+    /// Microseconds at which it was active last.
+    pub left_active: u64,
+    pub restarts: u32,
+}
+
+/// A unit that was never active before and never started again.
+pub fn unit(
+    name: &'static str,
+    load: &'static str,
+    active: &'static str,
+    sub: &'static str,
+    changed: u64,
+) -> FakeUnit {
+    FakeUnit { name, load, active, sub, changed, left_active: 0, restarts: 0 }
+}
+
+/// Units the fake knows.
+pub type Units = Arc<Mutex<Vec<FakeUnit>>>;
 
 /// Listens at `socket` until the runtime ends.
 pub fn serve(socket: &Path, units: Units) {
@@ -39,7 +64,7 @@ async fn answer(connection: &zbus::Connection, call: &Message, units: &Units) {
     let header = call.header();
     let rows = |wanted: &dyn Fn(&str, &str) -> bool| -> Vec<Row> {
         let units = units.lock().unwrap();
-        units.iter().enumerate().filter(|(_, u)| wanted(u.0, u.2)).map(|(n, u)| row(n, u)).collect()
+        units.iter().enumerate().filter(|(_, u)| wanted(u.name, u.active)).map(|(n, u)| row(n, u)).collect()
     };
     match header.member().map(|member| member.as_str()) {
         Some("ListUnitsByNames") => {
@@ -53,8 +78,16 @@ async fn answer(connection: &zbus::Connection, call: &Message, units: &Units) {
         Some("Get") => {
             let path = header.path().unwrap().to_string();
             let index: usize = path.rsplit('/').next().unwrap().parse().unwrap();
-            let changed = units.lock().unwrap()[index].4;
-            connection.reply(&header, &Variant::from(changed)).await.unwrap();
+            let (interface, property): (String, String) = call.body().deserialize().unwrap();
+            let unit = units.lock().unwrap()[index].clone();
+            let value = match (interface.rsplit('.').next().unwrap(), property.as_str()) {
+                ("Unit", "StateChangeTimestampMonotonic") => Variant::from(unit.changed),
+                ("Unit", "ActiveExitTimestampMonotonic") => Variant::from(unit.left_active),
+                ("Service", "NRestarts") => Variant::from(unit.restarts),
+                // Of a type that nobody asks for.
+                _ => Variant::from("no such property"),
+            };
+            connection.reply(&header, &value).await.unwrap();
         }
         other => {
             let text = format!("no method {other:?}");
@@ -63,14 +96,14 @@ async fn answer(connection: &zbus::Connection, call: &Message, units: &Units) {
     }
 }
 
-fn row(index: usize, unit: &(&str, &str, &str, &str, u64)) -> Row {
+fn row(index: usize, unit: &FakeUnit) -> Row {
     let path = |text: String| OwnedObjectPath::try_from(text).unwrap();
     (
-        unit.0.to_owned(),
+        unit.name.to_owned(),
         String::new(),
-        unit.1.to_owned(),
-        unit.2.to_owned(),
-        unit.3.to_owned(),
+        unit.load.to_owned(),
+        unit.active.to_owned(),
+        unit.sub.to_owned(),
         String::new(),
         path(format!("/unit/{index}")),
         0,
