@@ -3,6 +3,7 @@
 use crate::api::ApiClient;
 use crate::blocking::Blocking;
 use crate::http::Http;
+use crate::memory::Memory;
 use profiles::node::{NodeConfig, Role};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -57,6 +58,8 @@ pub struct Context {
     pub api: ApiClient,
     /// Calls that may hang.
     pub blocking: Blocking,
+    /// What checks remember.
+    pub memory: Memory,
 }
 
 impl Context {
@@ -70,6 +73,7 @@ impl Context {
             http: Http::default(),
             api: ApiClient::default(),
             blocking: Blocking::default(),
+            memory: Memory::default(),
         }
     }
 

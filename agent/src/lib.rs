@@ -13,6 +13,7 @@ pub mod context;
 pub mod facts;
 pub mod http;
 pub mod kubeconfig;
+pub mod memory;
 pub mod metrics;
 pub mod reference;
 pub mod run;

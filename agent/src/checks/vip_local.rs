@@ -5,24 +5,24 @@ use crate::catalogue::{Check, Looking, Moment, Patience, Wanted, secs};
 use crate::context::Context;
 use crate::http::Answer;
 use crate::verdict::Verdict;
-use jiff::Timestamp;
 use profiles::node::{NodeConfig, Role};
 use serde_json::Value;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use sysio::addresses::read_addresses;
 
 /// kube-vip's Lease for the control plane.
 const LEASE_PATH: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/plndr-cp-lock";
 
-/// A Lease is stale when it was not renewed for its duration and this long: clocks of two masters are never equal.
-const LEASE_SLACK_SECS: i64 = 5;
+/// A Lease is stale when it was not seen to change for its duration and this long: it is looked at every five seconds only.
+const LEASE_SLACK: Duration = secs(5);
 
 /// Catalogue entry.
 pub const CHECK: Check = Check {
     id: "vip.local",
     title: "The API VIP is here exactly when this master holds it",
-    source: "addresses of the interfaces (netlink) against Lease `kube-system/plndr-cp-lock` (API)",
+    source: "addresses of the interfaces (netlink) against Lease `kube-system/plndr-cp-lock` (API); how long it was not renewed is measured with this node's own clock",
     limits: "Held by us but missing, here but held by another, or held by nobody: warning, after 15 s critical; with `features.kube_vip_bgp` missing on a master: the same; Lease or addresses unreadable: unknown",
     roles: &[Role::Master],
     applies,
@@ -42,13 +42,35 @@ pub enum Lease {
     Held {
         /// Node name.
         holder: String,
-        /// Seconds since it was renewed beyond its duration; negative while it is fresh.
-        overdue_secs: i64,
+        /// Seconds for which it was not renewed beyond its duration and some slack; 0 while it is fresh.
+        overdue_secs: u64,
     },
     /// It is not there, or nobody holds it.
     Free,
     /// It could not be read.
     Unreadable(String),
+}
+
+/// The Lease as it was seen last. As client-go's leader election does: the time of renewal is only compared with itself, never
+/// with a clock, because it comes from the clock of another machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    holder: String,
+    renew_time: String,
+    /// When this node saw it change to this; time since boot.
+    seen_at: Duration,
+}
+
+impl Renewal {
+    /// Remembers what a Lease says now, and gives for how long it has said so.
+    fn unchanged_for(last: &mut Option<Self>, holder: &str, renew_time: &str, now: Duration) -> Duration {
+        let seen_at = match last {
+            Some(last) if last.holder == holder && last.renew_time == renew_time => last.seen_at,
+            _ => now,
+        };
+        *last = Some(Self { holder: holder.to_owned(), renew_time: renew_time.to_owned(), seen_at });
+        now.saturating_sub(seen_at)
+    }
 }
 
 fn applies(node: &NodeConfig) -> Wanted {
@@ -75,15 +97,17 @@ fn look(_: &'static str, context: Arc<Context>, moment: Moment) -> Looking {
             Err(why) => Lease::Unreadable(why.to_string()),
             Ok(Answer::Nobody(why)) => Lease::Unreadable(format!("the API server does not answer: {why}")),
             Ok(Answer::Http { status: 404, .. }) => Lease::Free,
-            Ok(Answer::Http { status: 200, body }) => parse_lease(&body, moment.realtime),
+            Ok(Answer::Http { status: 200, body }) => {
+                parse_lease(&body, &mut context.memory.renewal(), moment.boottime)
+            }
             Ok(Answer::Http { status, .. }) => Lease::Unreadable(format!("the API server answers {status}")),
         };
         judge(&context.node.hostname, here.as_deref(), &lease)
     })
 }
 
-/// Reads a Lease object.
-pub fn parse_lease(body: &str, now: Timestamp) -> Lease {
+/// Reads a Lease object that was asked for at `now` (since boot). The first look at a renewal never calls it overdue.
+pub fn parse_lease(body: &str, last: &mut Option<Renewal>, now: Duration) -> Lease {
     let Ok(object) = serde_json::from_str::<Value>(body) else {
         return Lease::Unreadable("the API server sent no JSON".to_owned());
     };
@@ -92,12 +116,13 @@ pub fn parse_lease(body: &str, now: Timestamp) -> Lease {
     if holder.is_empty() {
         return Lease::Free;
     }
-    let renewed = spec["renewTime"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
-    let (Some(renewed), Some(duration)) = (renewed, spec["leaseDurationSeconds"].as_i64()) else {
+    let (Some(renewed), Some(duration)) = (spec["renewTime"].as_str(), spec["leaseDurationSeconds"].as_u64())
+    else {
         return Lease::Unreadable("the Lease has no renewTime or no duration".to_owned());
     };
-    let age = now.as_second() - renewed.as_second();
-    Lease::Held { holder: holder.to_owned(), overdue_secs: age - duration - LEASE_SLACK_SECS }
+    let unchanged = Renewal::unchanged_for(last, holder, renewed, now);
+    let overdue = unchanged.saturating_sub(secs(duration)).saturating_sub(LEASE_SLACK);
+    Lease::Held { holder: holder.to_owned(), overdue_secs: overdue.as_secs() }
 }
 
 /// The truth table: address here or not, times Lease ours, another's, overdue, free, unreadable.
@@ -148,9 +173,9 @@ pub fn judge_announced(here: Option<&str>) -> Verdict {
 mod tests {
     use super::{Lease, judge, judge_announced, parse_lease};
     use crate::verdict::Verdict;
-    use jiff::Timestamp;
+    use std::time::Duration;
 
-    fn held(holder: &str, overdue_secs: i64) -> Lease {
+    fn held(holder: &str, overdue_secs: u64) -> Lease {
         Lease::Held { holder: holder.to_owned(), overdue_secs }
     }
 
@@ -158,11 +183,11 @@ mod tests {
     fn truth_table() {
         let here = Some("cluster0");
         let table = [
-            (here, held("m1", -10), Verdict::ok("Holder", "this master holds the VIP on cluster0")),
-            (None, held("m2", -10), Verdict::ok("Standby", "m2 holds the VIP")),
+            (here, held("m1", 0), Verdict::ok("Holder", "this master holds the VIP on cluster0")),
+            (None, held("m2", 0), Verdict::ok("Standby", "m2 holds the VIP")),
             (
                 None,
-                held("m1", -10),
+                held("m1", 0),
                 Verdict::critical(
                     "VipMissing",
                     "this master holds the Lease, but the VIP is on no interface",
@@ -170,7 +195,7 @@ mod tests {
             ),
             (
                 here,
-                held("m2", -10),
+                held("m2", 0),
                 Verdict::critical("VipStaleHolder", "the VIP is on cluster0, but m2 holds the Lease"),
             ),
             (
@@ -212,19 +237,33 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_overdue_after_its_duration_and_some_slack() {
-        let now: Timestamp = "2026-11-21T07:00:30Z".parse().unwrap();
-        let lease = |renewed: &str| {
+    fn a_lease_is_overdue_when_it_was_not_seen_to_change_for_its_duration_and_some_slack() {
+        let mut last = None;
+        let mut lease = |holder: &str, renewed: &str, seconds| {
             let text = format!(
-                r#"{{"spec":{{"holderIdentity":"m1","leaseDurationSeconds":15,"renewTime":"{renewed}"}}}}"#
+                r#"{{"spec":{{"holderIdentity":"{holder}","leaseDurationSeconds":15,"renewTime":"{renewed}"}}}}"#
             );
-            parse_lease(&text, now)
+            parse_lease(&text, &mut last, Duration::from_secs(seconds))
         };
-        assert_eq!(lease("2026-11-21T07:00:29.000000Z"), held("m1", -19));
-        assert_eq!(lease("2026-11-21T07:00:00.000000Z"), held("m1", 10));
-        assert_eq!(parse_lease(r#"{"spec":{"holderIdentity":""}}"#, now), Lease::Free);
+        // The holder's clock is years behind; this one only counts.
+        let (first, second) = ("2020-11-21T07:00:29.000000Z", "2020-11-21T07:00:34.000000Z");
+        assert_eq!(lease("m1", first, 1000), held("m1", 0));
+        assert_eq!(lease("m1", first, 1020), held("m1", 0));
+        assert_eq!(lease("m1", first, 1021), held("m1", 1));
+        assert_eq!(lease("m1", second, 1030), held("m1", 0), "any change is a renewal");
+        assert_eq!(lease("m1", first, 1040), held("m1", 0), "also one back in time");
+        assert_eq!(lease("m1", first, 1070), held("m1", 10));
+        assert_eq!(lease("m2", first, 1071), held("m2", 0), "another holder is a change");
+    }
+
+    #[test]
+    fn a_lease_that_tells_nothing_is_free_or_unreadable() {
+        let mut last = None;
+        let mut parse = |text| parse_lease(text, &mut last, Duration::ZERO);
+        assert_eq!(parse(r#"{"spec":{"holderIdentity":""}}"#), Lease::Free);
         let odd = Lease::Unreadable("the Lease has no renewTime or no duration".to_owned());
-        assert_eq!(lease("yesterday"), odd);
-        assert_eq!(parse_lease("<", now), Lease::Unreadable("the API server sent no JSON".to_owned()));
+        assert_eq!(parse(r#"{"spec":{"holderIdentity":"m1","leaseDurationSeconds":15}}"#), odd);
+        assert_eq!(parse(r#"{"spec":{"holderIdentity":"m1","renewTime":"2026-11-21T07:00:29Z"}}"#), odd);
+        assert_eq!(parse("<"), Lease::Unreadable("the API server sent no JSON".to_owned()));
     }
 }
