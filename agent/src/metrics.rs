@@ -57,7 +57,8 @@ pub fn render(snapshot: &Snapshot) -> Result<String, fmt::Error> {
     let (state, seen, took, timeouts) =
         (Gauges::default(), Times::default(), Times::default(), Family::<Labels, Counter>::default());
     for check in &report.checks {
-        let labels = || vec![("check", check.id.clone()), ("instance", check.instance.clone())];
+        // Not `instance`: Prometheus gives that name to the address it scrapes.
+        let labels = || vec![("check", check.id.clone()), ("subject", check.instance.clone())];
         for possible in STATES {
             let mut set = labels();
             set.push(("state", possible.to_string()));

@@ -119,9 +119,9 @@ fn check_metrics(text: &str) {
     }
     for expected in [
         "metalstrap_ready 1",
-        "metalstrap_check_state{check=\"unit.k3s\",instance=\"\",state=\"ok\"} 1",
-        "metalstrap_check_state{check=\"unit.k3s\",instance=\"\",state=\"critical\"} 0",
-        "metalstrap_check_state{check=\"vip.local\",instance=\"127.0.0.1\",state=\"ok\"} 1",
+        "metalstrap_check_state{check=\"unit.k3s\",subject=\"\",state=\"ok\"} 1",
+        "metalstrap_check_state{check=\"unit.k3s\",subject=\"\",state=\"critical\"} 0",
+        "metalstrap_check_state{check=\"vip.local\",subject=\"127.0.0.1\",state=\"ok\"} 1",
         "metalstrap_check_timeouts_total{check=\"disk.state\"} 0",
     ] {
         assert!(samples.contains(&expected), "{expected} is not in\n{text}");
