@@ -64,7 +64,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let (publish, snapshots) = watch::channel(first);
     let context = Arc::new(Context::new(options.root.clone(), node, options.endpoints, options.bus));
     let herald = Herald::new(options.root);
-    let listeners = server::start(&options.socket, &options.listen, snapshots)?;
+    let listeners = server::start(&options.socket, &options.listen, snapshots, server::Limits::default())?;
     let mut terminate = signal(SignalKind::terminate()).context("catching SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("catching SIGINT")?;
     let outcome = tokio::select! {

@@ -13,25 +13,36 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use report::State;
+use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinHandle};
 
-/// Connections at one time on one listener; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 32;
+/// What connections may take. One peer shall not be able to keep the others out, whatever it sends or does not send.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at one time on one listener; more wait in the kernel's queue.
+    pub connections: usize,
+    /// Connections at one time from one address; more are closed at once.
+    pub per_peer: usize,
+    /// Time for the head of a request, and between two requests. Who needs longer holds a connection for nothing.
+    pub head: Duration,
+    /// Longest life of a connection, idle or not.
+    pub life: Duration,
+}
 
-/// Time for the head of a request. Who needs longer holds a connection for nothing.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Longest life of a connection, idle or not.
-const CONNECTION_MAX: Duration = Duration::from_secs(30);
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 64, per_peer: 16, head: Duration::from_secs(2), life: Duration::from_secs(30) }
+    }
+}
 
 /// Pause before an address that does not exist yet is tried again.
 const BIND_RETRY: Duration = Duration::from_secs(2);
@@ -57,11 +68,12 @@ pub fn start(
     socket: &Path,
     listen: &[SocketAddr],
     snapshots: watch::Receiver<Snapshot>,
+    limits: Limits,
 ) -> anyhow::Result<Listeners> {
     let router = router(snapshots);
     let unix = bind_socket(socket).with_context(|| format!("listening on {}", socket.display()))?;
-    let mut tasks = vec![serve_unix(unix, router.clone())];
-    tasks.extend(listen.iter().map(|address| serve_tcp(*address, router.clone())));
+    let mut tasks = vec![serve_unix(unix, router.clone(), limits)];
+    tasks.extend(listen.iter().map(|address| serve_tcp(*address, router.clone(), limits)));
     Ok(Listeners(tasks.iter().map(JoinHandle::abort_handle).collect()))
 }
 
@@ -164,31 +176,74 @@ fn bind_socket(path: &Path) -> std::io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn serve_unix(listener: UnixListener, router: Router) -> JoinHandle<()> {
+/// Only root and its group may open the socket: there is no peer to guard against.
+fn serve_unix(listener: UnixListener, router: Router, limits: Limits) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Arc::new(Semaphore::new(limits.connections));
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _)) => serve_connection(stream, router.clone(), place),
+                Ok((stream, _)) => serve_connection(stream, router.clone(), limits, place),
                 Err(error) => pause_after(&error).await,
             }
         }
     })
 }
 
-fn serve_tcp(address: SocketAddr, router: Router) -> JoinHandle<()> {
+fn serve_tcp(address: SocketAddr, router: Router, limits: Limits) -> JoinHandle<()> {
     tokio::spawn(async move {
         let listener = bind_when_possible(address).await;
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Arc::new(Semaphore::new(limits.connections));
+        let peers = Peers::default();
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _)) => serve_connection(stream, router.clone(), place),
+                Ok((stream, from)) => match peers.enter(from.ip().to_canonical(), limits.per_peer) {
+                    Some(peer) => serve_connection(stream, router.clone(), limits, (place, peer)),
+                    None => tracing::debug!(%from, "a peer with too many connections gets no more"),
+                },
                 Err(error) => pause_after(&error).await,
             }
         }
     })
+}
+
+/// Open connections by address of the peer.
+#[derive(Clone, Default)]
+struct Peers(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
+
+/// One connection of a peer; gives its place back when it is dropped.
+struct PeerPlace {
+    peers: Peers,
+    address: IpAddr,
+}
+
+impl Peers {
+    /// A place, unless that address has `most` already.
+    fn enter(&self, address: IpAddr, most: usize) -> Option<PeerPlace> {
+        let mut counts = self.lock();
+        let count = counts.get(&address).copied().unwrap_or(0);
+        if count >= most {
+            return None;
+        }
+        counts.insert(address, count + 1);
+        Some(PeerPlace { peers: self.clone(), address })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for PeerPlace {
+    fn drop(&mut self) {
+        let mut counts = self.peers.lock();
+        match counts.get_mut(&self.address) {
+            Some(count) if *count > 1 => *count -= 1,
+            // Addresses without a connection are forgotten: the list stays as short as that of the connections.
+            _ => drop(counts.remove(&self.address)),
+        }
+    }
 }
 
 /// The cluster address may come up long after the agent.
@@ -216,19 +271,42 @@ async fn pause_after(error: &std::io::Error) {
     tokio::time::sleep(Duration::from_millis(200)).await;
 }
 
-fn serve_connection<S>(stream: S, router: Router, place: tokio::sync::OwnedSemaphorePermit)
+/// `place` is held until the connection ends.
+fn serve_connection<S, P>(stream: S, router: Router, limits: Limits, place: P)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    P: Send + 'static,
 {
     tokio::spawn(async move {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
+            .header_read_timeout(limits.head)
             .max_buf_size(16 * 1024)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-        if let Ok(Err(error)) = tokio::time::timeout(CONNECTION_MAX, connection).await {
+        if let Ok(Err(error)) = tokio::time::timeout(limits.life, connection).await {
             tracing::debug!(%error, "a connection ended badly");
         }
         drop(place);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Peers;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    #[test]
+    fn a_peer_gets_its_places_back_and_takes_none_of_others() {
+        let (peers, one) = (Peers::default(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let other = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+        let first = peers.enter(one, 2).unwrap();
+        let second = peers.enter(one, 2).unwrap();
+        assert!(peers.enter(one, 2).is_none());
+        assert!(peers.enter(other, 2).is_some());
+        drop(first);
+        let third = peers.enter(one, 2).unwrap();
+        assert!(peers.enter(one, 2).is_none());
+        drop((second, third));
+        assert!(peers.lock().is_empty());
+    }
 }
