@@ -16,6 +16,7 @@ pub mod kubeconfig;
 pub mod memory;
 pub mod metrics;
 pub mod reference;
+pub mod restarts;
 pub mod run;
 pub mod scheduler;
 pub mod server;

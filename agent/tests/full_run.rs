@@ -94,6 +94,21 @@ async fn a_healthy_node_is_reported_healthy_until_it_is_not() {
 
     node.units.lock().unwrap()[0] = up;
     kit::eventually("healthy again", healthy).await;
+
+    let count = |restarts| {
+        let k3s = &mut node.units.lock().unwrap()[0];
+        (k3s.left_active, k3s.restarts) = (900_000, restarts);
+    };
+    count(3);
+    let looping = "unit.k3s: k3s.service is active (running); started again 3 times, last 0 min ago";
+    let crashing = async || {
+        let text = get(&node.socket, "/v1/report").await?;
+        if text.contains(looping) { Ok(()) } else { Err(text) }
+    };
+    kit::eventually("a crash loop", crashing).await;
+    count(0);
+    kit::eventually("started by hand", healthy).await;
+
     let console = std::fs::read_to_string(node.root.path().join("dev/ttyS0")).unwrap();
     let lines: Vec<&str> = console.lines().collect();
     assert_eq!(lines.first(), Some(&"metalstrap-agent: master-1 healthy, 23 checks ok"));

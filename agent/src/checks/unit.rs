@@ -2,6 +2,7 @@
 
 use crate::catalogue::{ALL_ROLES, Check, Looking, Moment, Patience, Wanted, always, secs};
 use crate::context::Context;
+use crate::restarts::Loop;
 use crate::verdict::Verdict;
 use profiles::node::{NodeConfig, Role, RoleConfig};
 use report::State;
@@ -19,7 +20,7 @@ const BASE: Check = Check {
     id: "",
     title: "",
     source: "systemd over D-Bus",
-    limits: "Starting: warning, after 15 min without being active (a restart does not begin them anew) critical; failed, stopped, masked or missing: warning, after 30 s critical; systemd silent: unknown",
+    limits: "Starting: warning, after 15 min without being active (a restart does not begin them anew) critical; started again by systemd 3 times in 10 min after it was active: warning, 6 times: critical, until 30 min are quiet; failed, stopped, masked or missing: warning, after 30 s critical; systemd silent: unknown",
     roles: ALL_ROLES,
     applies: always,
     interval: secs(10),
@@ -118,8 +119,25 @@ fn has_vrrp(node: &NodeConfig) -> Wanted {
 fn look(subject: &'static str, context: Arc<Context>, moment: Moment) -> Looking {
     Box::pin(async move {
         let unit = context.systemd.unit(subject).await.map_err(|error| units_error(&error));
-        judge(subject, &unit, moment.monotonic)
+        let verdict = judge(subject, &unit, moment.monotonic);
+        let Ok(unit) = unit else { return verdict };
+        let was_active = unit.left_active_monotonic_usecs > 0;
+        let mut memory = context.memory.restarts();
+        let again = memory.entry(subject).or_default().observe(unit.restarts, was_active, moment.boottime);
+        judge_restarts(verdict, again)
     })
+}
+
+/// The state of the moment, unless being started again and again is as bad or worse: between two crashes a unit is active.
+pub fn judge_restarts(moment: Verdict, again: Option<Loop>) -> Verdict {
+    match again {
+        Some(again) if again.state >= moment.state => {
+            let (total, minutes) = (again.total, again.last.as_secs() / 60);
+            let text = format!("{}; started again {total} times, last {minutes} min ago", moment.message);
+            Verdict::new(again.state, "Restarting", text)
+        }
+        _ => moment,
+    }
 }
 
 /// One line of a D-Bus error with its cause.
@@ -169,8 +187,10 @@ fn starting_for(unit: &Unit, monotonic: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::judge;
+    use super::{judge, judge_restarts};
+    use crate::restarts::Loop;
     use crate::verdict::Verdict;
+    use report::State;
     use std::time::Duration;
     use sysio::units::Unit;
 
@@ -271,5 +291,24 @@ mod tests {
         assert_eq!(judged(1_010_000_000), Verdict::critical("StartsTooLong", long));
         let never_active = "k3s.service is starting for 33 min";
         assert_eq!(judged(0), Verdict::critical("StartsTooLong", never_active));
+    }
+
+    #[test]
+    fn a_crash_loop_is_seen_while_the_unit_is_active() {
+        let again = |state| Some(Loop { state, total: 4, last: Duration::from_secs(130) });
+        let active = || Verdict::ok("Active", "k3s.service is active (running)");
+        let failed = || Verdict::critical("Failed", "k3s.service has failed (failed)");
+        let text = "k3s.service is active (running); started again 4 times, last 2 min ago";
+        let both = "k3s.service has failed (failed); started again 4 times, last 2 min ago";
+        let table = [
+            (active(), None, active()),
+            (active(), again(State::Warning), Verdict::warning("Restarting", text)),
+            (active(), again(State::Critical), Verdict::critical("Restarting", text)),
+            (failed(), again(State::Warning), failed()),
+            (failed(), again(State::Critical), Verdict::critical("Restarting", both)),
+        ];
+        for (moment, again, expected) in table {
+            assert_eq!(judge_restarts(moment.clone(), again), expected, "{moment:?} {again:?}");
+        }
     }
 }
