@@ -111,6 +111,7 @@ codes! {
     PoolInvalid "E_POOL_INVALID" "A pool that is outside its network, ends before it starts, overlaps another pool, or holds the gateway, a DNS server or an end of the network.";
     GatewayInvalid "E_GATEWAY_INVALID" "A gateway that is not a host address of its network.";
     ServerAddress "E_SERVER_ADDRESS" "A DNS or time server whose address no node can ask.";
+    TimezoneUnknown "E_TIMEZONE_UNKNOWN" "A time zone that does not exist.";
     LabelForbidden "E_LABEL_FORBIDDEN" "A label that a kubelet may not give itself; it would refuse to start.";
     TaintDuplicate "E_TAINT_DUPLICATE" "The same taint key and effect twice on one node.";
     KubernetesOnProxy "E_KUBERNETES_ON_PROXY" "A Kubernetes setting on a proxy; a proxy is not a Kubernetes node.";

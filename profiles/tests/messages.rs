@@ -234,3 +234,24 @@ fn addresses_that_nobody_has_are_refused_where_they_stand() {
         ["features.clustermesh.node_port: NodePort 30443 is that of the ingress for HTTPS"]
     );
 }
+
+#[test]
+fn a_time_zone_has_the_name_that_the_database_gives_it() {
+    let line = |zone: &str| errors_with("name = \"ha\"", &format!("name = \"ha\"\ntimezone = \"{zone}\""));
+    for zone in ["UTC", "Europe/Vienna", "Etc/GMT+1", "America/Argentina/Buenos_Aires", "US/Pacific"] {
+        assert_eq!(line(zone), Vec::<String>::new(), "{zone}");
+    }
+    assert_eq!(
+        line("Europe/Wien"),
+        [
+            "cluster.toml:11:12: error E_TIMEZONE_UNKNOWN at cluster.timezone: there is no time zone `Europe/Wien` (did you mean `Europe/Kiev`?)"
+        ]
+    );
+    assert_eq!(
+        line("europe/vienna"),
+        [
+            "cluster.toml:11:12: error E_TIMEZONE_UNKNOWN at cluster.timezone: there is no time zone `europe/vienna` (did you mean `Europe/Vienna`?)"
+        ]
+    );
+    assert_eq!(line("CEST").len(), 1);
+}

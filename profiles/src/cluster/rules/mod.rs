@@ -3,6 +3,7 @@
 //! They run on whatever the structural check has left, so that one misspelt key does not hide an address given twice.
 
 mod addresses;
+mod clock;
 mod disks;
 mod features;
 mod findings;
@@ -28,6 +29,7 @@ use findings::Findings;
 
 /// A group of rules. A new one is a new file and a line here.
 const GROUPS: &[fn(&View<'_>, &mut Findings<'_, '_>)] = &[
+    clock::timezone,
     identity::hostnames,
     identity::api_names,
     identity::macs,
