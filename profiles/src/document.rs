@@ -1,5 +1,7 @@
 //! A TOML document with positions: where every key and value stands.
 
+mod duplicate;
+
 use crate::code::Code;
 use crate::diagnostic::Diagnostic;
 use crate::path::{KeyPath, Step};
@@ -46,8 +48,19 @@ impl<'t> Document<'t> {
                 (None, Code::TomlDepth) => deep_key_offset(text),
                 (None, _) => 0,
             };
-            let message = error.message().trim().replace('\n', ", ");
-            diagnostics.push(document.at_offset(offset, code, &KeyPath::root(), message));
+            let first = Some(error.span().unwrap_or_default()).filter(|_| code == Code::TomlDuplicate);
+            let problem = match first.and_then(|span| duplicate::find_first(&document, &span)) {
+                Some((path, first)) => {
+                    let (line, _) = document.lines.position(text, first);
+                    let message = format!("duplicate key, it stands in line {line} already");
+                    document.at_offset(offset, code, &path, message)
+                }
+                None => {
+                    let message = error.message().trim().replace('\n', ", ");
+                    document.at_offset(offset, code, &KeyPath::root(), message)
+                }
+            };
+            diagnostics.push(problem);
         }
         if errors.len() > DIAGNOSTICS_MAX {
             diagnostics.push(document.too_many());

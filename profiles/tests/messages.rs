@@ -255,3 +255,38 @@ fn a_time_zone_has_the_name_that_the_database_gives_it() {
     );
     assert_eq!(line("CEST").len(), 1);
 }
+
+#[test]
+fn a_key_given_twice_is_named_with_the_line_of_the_first() {
+    let tail = "[networks.cluster]\ngateway = \"10.0.0.1\"\nmtu = 1500\n";
+    let line = |text: &str| errors(&format!("version = 1\n[cluster]\nname = \"lab\"\n{text}"), None);
+    for (text, expected) in [
+        (
+            "name = \"b\"\n",
+            "4:1: error E_TOML_DUPLICATE at cluster.name: duplicate key, it stands in line 3 already",
+        ),
+        (
+            "\"name\" = \"b\"\n",
+            "4:1: error E_TOML_DUPLICATE at cluster.name: duplicate key, it stands in line 3 already",
+        ),
+        (
+            &format!("{tail}[cluster]\n"),
+            "7:2: error E_TOML_DUPLICATE at cluster: duplicate key, it stands in line 2 already",
+        ),
+        (
+            "[[nodes]]\nhostname = \"a\"\n[[nodes]]\nhostname = \"b\"\nlabels = { x = \"1\" }\nhostname = \"c\"\n",
+            "9:1: error E_TOML_DUPLICATE at nodes[1].hostname: duplicate key, it stands in line 7 already",
+        ),
+        (
+            "[[nodes]]\nlabels = { x = \"1\", x = \"2\" }\n",
+            "5:21: error E_TOML_DUPLICATE at nodes[0].labels.x: duplicate key, it stands in line 5 already",
+        ),
+        (
+            "domain.a = 1\ndomain.a = 2\n",
+            "5:8: error E_TOML_DUPLICATE at cluster.domain.a: duplicate key, it stands in line 4 already",
+        ),
+    ] {
+        let duplicate = line(text).into_iter().find(|line| line.contains("E_TOML_DUPLICATE"));
+        assert_eq!(duplicate, Some(format!("cluster.toml:{expected}")), "{text}");
+    }
+}
