@@ -17,13 +17,14 @@ const SECRET_MIN_CHARS: usize = 6;
 const MARK: &str = "[redacted:";
 
 /// What stands in the marks.
-const MARKED: [&str; 9] = [
+const MARKED: [&str; 10] = [
     "known-secret",
     "private-key",
     "k3s-token",
     "web-token",
     "bearer",
     "url-password",
+    "url-signature",
     "password-hash",
     "bootstrap-token",
     "named-value",
@@ -134,7 +135,7 @@ const VALUE: &str = r#"(?:\\"(?P<escaped>.*?)\\"|"(?P<double>(?:[^"\\\n]|\\.)*)"
 
 /// How many rules there must be: none may be lost to a pattern that does not compile.
 #[cfg(test)]
-const RULE_COUNT: usize = 11;
+const RULE_COUNT: usize = 12;
 
 static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
     let keyed = format!(
@@ -160,6 +161,12 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
             |c| Some(format!("{}{}", &c["head"], mark("bearer"))),
         ),
         rule("url-password", r#"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?P<user>[^\s/@"'\\]+)@"#, url_user),
+        // What a storage service signs so that whoever has the URL may fetch or put.
+        rule(
+            "url-signature",
+            r#"(?i)(?P<key>[?&](?:x-amz-|x-goog-)?(?:signature|sig)=)(?P<value>[^\s&"'\\#]+)"#,
+            |c| (!c["value"].starts_with(MARK)).then(|| format!("{}{}", &c["key"], mark("url-signature"))),
+        ),
         rule("password-hash", r"\$(?:1|5|6|7|y|gy|2[aby])\$[./A-Za-z0-9$,=]{16,}", |_| {
             Some(mark("password-hash"))
         }),
@@ -246,6 +253,11 @@ mod tests {
                 "metalstrap.config=http://bob:pw@h/c.toml".into(),
                 "metalstrap.config=http://[redacted:url-password]@h/c.toml".into(),
             ),
+            (
+                "https://h/c.toml?X-Amz-Date=1&X-Amz-Signature=0a1b&y=2".into(),
+                "https://h/c.toml?X-Amz-Date=1&X-Amz-Signature=[redacted:url-signature]&y=2".into(),
+            ),
+            ("https://h/c?sv=1&sig=a%2Bb%3D".into(), "https://h/c?sv=1&sig=[redacted:url-signature]".into()),
             ("http://h/c?x=1&token=abc&y=2".into(), "http://h/c?x=1&token=[redacted:named-value]&y=2".into()),
             (
                 "{\"password\": \"two words\", \"n\": 1}".into(),
