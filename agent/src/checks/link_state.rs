@@ -1,4 +1,4 @@
-//! `link.state`: every network card of the node config has a carrier. A bond hides the loss of a card from all else.
+//! `link.state`: every network card of the node config has a carrier. A bond or bridge hides the loss of a card from all else.
 
 use crate::catalogue::{ALL_ROLES, Check, ENDPOINT, Looking, Moment, Wanted, secs};
 use crate::context::{Context, read_bounded};
@@ -18,7 +18,7 @@ pub const CHECK: Check = Check {
     id: "link.state",
     title: "Every network card of the node config has a carrier",
     source: "`/sys/class/net/NAME/carrier` of each card, also those in bonds and bridges",
-    limits: "No carrier, switched off or not there, while another card of the same bond has a carrier: after 25 s warning; a card alone, or all of a bond: after 25 s warning, after 2 min critical; a carrier that cannot be read: unknown, unless another card is down; a card with a carrier that the switch leaves out of a bond is not seen",
+    limits: "No carrier, switched off or not there, while another card of the same bond or bridge has a carrier: after 25 s warning; a card alone, or all of a bond or bridge: after 25 s warning, after 2 min critical; a carrier that cannot be read: unknown, unless another card is down; a card with a carrier that the switch leaves out of a bond is not seen",
     roles: ALL_ROLES,
     applies,
     interval: secs(10),
@@ -35,8 +35,8 @@ pub const CHECK: Check = Check {
 pub struct Card {
     /// Name on the node.
     pub name: String,
-    /// Bond it is part of.
-    pub bond: Option<String>,
+    /// Bond or bridge it is part of.
+    pub upper: Option<String>,
     /// Its carrier, or why that could not be read.
     pub signal: Result<Signal, String>,
 }
@@ -74,15 +74,15 @@ fn look(_: &'static str, context: Arc<Context>, _: Moment) -> Looking {
 fn observe(root: &Path, network: &Network) -> Vec<Card> {
     let card = |name: &str| Card {
         name: name.to_owned(),
-        bond: bond_of(network, name),
+        upper: upper_of(network, name),
         signal: read_signal(&root.join("sys/class/net").join(name)),
     };
     network.nics().map(|(link, _)| card(&link.name)).collect()
 }
 
-fn bond_of(network: &Network, name: &str) -> Option<String> {
-    let bond = network.upper(name).find(|link| matches!(link.kind, LinkKind::Bond(_)));
-    bond.map(|bond| bond.name.clone())
+fn upper_of(network: &Network, name: &str) -> Option<String> {
+    let joins = |kind: &LinkKind| matches!(kind, LinkKind::Bond(_) | LinkKind::Bridge { .. });
+    network.upper(name).find(|link| joins(&link.kind)).map(|link| link.name.clone())
 }
 
 fn read_signal(folder: &Path) -> Result<Signal, String> {
@@ -128,12 +128,12 @@ fn judge_one(card: &Card, cards: &[Card]) -> Option<(State, String)> {
         Ok(Signal::Missing) => "is not there",
         Err(why) => return Some((State::Unknown, format!("reading the carrier of {}: {why}", card.name))),
     };
-    let Some(bond) = &card.bond else {
+    let Some(upper) = &card.upper else {
         return Some((State::Critical, format!("{} {what}", card.name)));
     };
-    let carried = cards.iter().any(|other| other.bond == card.bond && other.signal == Ok(Signal::Up));
+    let carried = cards.iter().any(|other| other.upper == card.upper && other.signal == Ok(Signal::Up));
     let state = if carried { State::Warning } else { State::Critical };
-    Some((state, format!("{} of {bond} {what}", card.name)))
+    Some((state, format!("{} of {upper} {what}", card.name)))
 }
 
 #[cfg(test)]
@@ -142,8 +142,8 @@ mod tests {
     use crate::verdict::Verdict;
     use profiles::network::Network;
 
-    fn card(name: &str, bond: Option<&str>, signal: Signal) -> Card {
-        Card { name: name.to_owned(), bond: bond.map(str::to_owned), signal: Ok(signal) }
+    fn card(name: &str, upper: Option<&str>, signal: Signal) -> Card {
+        Card { name: name.to_owned(), upper: upper.map(str::to_owned), signal: Ok(signal) }
     }
 
     #[test]
@@ -192,11 +192,13 @@ mod tests {
                 {"name":"c","kind":{"type":"physical","nic":{"mac":"52:54:00:00:00:03"}}},
                 {"name":"bond0","kind":{"type":"bond","members":["b","c"],"mode":"active-backup",
                   "lacp_rate":"fast","hash":"layer2","miimon_ms":100}},
-                {"name":"bond0.20","kind":{"type":"vlan","id":20,"parent":"bond0"}}]"#,
+                {"name":"bond0.20","kind":{"type":"vlan","id":20,"parent":"bond0"}},
+                {"name":"d","kind":{"type":"physical","nic":{"mac":"52:54:00:00:00:04"}}},
+                {"name":"br0","kind":{"type":"bridge","members":["d"]}}]"#,
         )
         .unwrap();
         let root = tempfile::tempdir().unwrap();
-        for (name, carrier) in [("a", "1\n"), ("b", "0\n"), ("stranger", "0\n")] {
+        for (name, carrier) in [("a", "1\n"), ("b", "0\n"), ("stranger", "0\n"), ("d", "1\n")] {
             let folder = root.path().join("sys/class/net").join(name);
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::write(folder.join("carrier"), carrier).unwrap();
@@ -205,6 +207,7 @@ mod tests {
             card("a", None, Signal::Up),
             card("b", Some("bond0"), Signal::NoCarrier),
             card("c", Some("bond0"), Signal::Missing),
+            card("d", Some("br0"), Signal::Up),
         ];
         assert_eq!(observe(root.path(), &network), expected);
     }
