@@ -6,7 +6,9 @@ use crate::code::Code;
 use crate::diagnostic::Diagnostic;
 use crate::path::{KeyPath, Step};
 use crate::text::Lines;
+use duplicate::Places;
 use serde_spanned::Spanned;
+use std::cell::LazyCell;
 use toml::de::{DeTable, DeValue};
 
 /// Number of diagnostics of one file after which the rest is left out.
@@ -35,6 +37,7 @@ impl<'t> Document<'t> {
     pub(crate) fn parse(name: &str, text: &'t str, diagnostics: &mut Vec<Diagnostic>) -> Option<Self> {
         let (root, errors) = DeTable::parse_recoverable(text);
         let document = Self { name: name.to_owned(), text, lines: Lines::of(text), root: root.into_inner() };
+        let places = LazyCell::new(|| Places::of(&document));
         let mut readable = true;
         for error in errors.iter().take(DIAGNOSTICS_MAX) {
             let code = match error.message() {
@@ -49,7 +52,7 @@ impl<'t> Document<'t> {
                 (None, _) => 0,
             };
             let first = Some(error.span().unwrap_or_default()).filter(|_| code == Code::TomlDuplicate);
-            let problem = match first.and_then(|span| duplicate::find_first(&document, &span)) {
+            let problem = match first.and_then(|span| places.find_first(&span)) {
                 Some((path, first)) => {
                     let (line, _) = document.lines.position(text, first);
                     let message = format!("duplicate key, it stands in line {line} already");

@@ -278,6 +278,10 @@ fn a_key_given_twice_is_named_with_the_line_of_the_first() {
             "9:1: error E_TOML_DUPLICATE at nodes[1].hostname: duplicate key, it stands in line 7 already",
         ),
         (
+            "[[nodes]]\n[nodes.labels]\n[[nodes]]\n[nodes.labels]\n[nodes.labels]\n",
+            "8:8: error E_TOML_DUPLICATE at nodes[1].labels: duplicate key, it stands in line 7 already",
+        ),
+        (
             "[[nodes]]\nlabels = { x = \"1\", x = \"2\" }\n",
             "5:21: error E_TOML_DUPLICATE at nodes[0].labels.x: duplicate key, it stands in line 5 already",
         ),

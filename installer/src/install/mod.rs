@@ -239,8 +239,8 @@ fn install(
     if let (Some(_), Ok(disks)) = (reinstall, &disks) {
         keep_node_password(disks, &mut secrets, screen);
     }
-    if purpose == Purpose::Install && node.kubernetes.is_some() {
-        secrets.node_password.get_or_insert_with(new_node_password);
+    if purpose == Purpose::Install {
+        secrets::fill_node_password(&node, &mut secrets, rand::random());
     }
     stage.enter("looking at the machine and asking the network");
     screen.line("metalstrap: asking the network whether the addresses of this node are free");
@@ -411,12 +411,6 @@ fn keep_node_password(disks: &NodeDisks, secrets: &mut NodeSecrets, screen: &mut
             screen.line(&render_warning(&text));
         }
     }
-}
-
-/// k3s would make one when it starts first. Made here it is part of a file system that was unmounted, and the next install finds it, whatever
-/// the last power cut left in the journal. The form is that of k3s: 16 bytes in hex.
-fn new_node_password() -> Secret {
-    Secret::new(hex::encode(rand::random::<[u8; 16]>()))
 }
 
 /// The master that forms the cluster makes a token of its own when it was given none, unless it keeps a datastore that has one; everybody

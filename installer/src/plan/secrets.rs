@@ -53,6 +53,15 @@ pub fn set_token(secrets: &mut NodeSecrets, name: &str, token: Secret) {
     }
 }
 
+/// Gives a node of k3s the password by which its cluster will know it, unless it keeps the one it had. k3s would make one when it starts
+/// first; made by the install it is part of a file system that was unmounted, and the next install finds it, whatever the last power cut
+/// left in the journal. The form is that of k3s: 16 bytes in hex.
+pub fn fill_node_password(node: &NodeConfig, secrets: &mut NodeSecrets, random: [u8; 16]) {
+    if node.kubernetes.is_some() {
+        secrets.node_password.get_or_insert_with(|| Secret::new(hex::encode(random)));
+    }
+}
+
 /// Whether an install of this node would have its tokens: those it was given, or may make.
 ///
 /// # Errors
@@ -77,4 +86,27 @@ pub fn ensure_tokens(node: &NodeConfig, secrets: &NodeSecrets) -> Result<(), Ref
         missing.join(" and ")
     );
     Err(Refusal::new("E_TOKEN_MISSING", ExitCode::InvalidInput, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fill_node_password;
+    use profiles::node::NodeSecrets;
+    use profiles::secret::Secret;
+
+    #[test]
+    fn every_node_of_k3s_has_a_password_and_keeps_the_one_it_had() {
+        let text = include_str!("../../../profiles/examples/ha.toml");
+        let cluster = profiles::load("ha.toml", text.as_bytes(), None).cluster.unwrap();
+        let filled = |hostname: &str, kept: Option<&str>| {
+            let node_password = kept.map(Secret::new);
+            let mut secrets = NodeSecrets { node_password, ..NodeSecrets::default() };
+            fill_node_password(&cluster.resolve(hostname).unwrap(), &mut secrets, [0x0a; 16]);
+            secrets.node_password.map(|password| password.expose().to_owned())
+        };
+        let made = Some("0a".repeat(16));
+        assert_eq!((filled("master-1", None), filled("worker-1", None)), (made.clone(), made));
+        assert_eq!(filled("worker-1", Some("0123abcd")).as_deref(), Some("0123abcd"));
+        assert_eq!(filled("proxy-1", None), None, "no k3s, nothing to prove");
+    }
 }
